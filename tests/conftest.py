@@ -1,0 +1,7 @@
+"""Fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+from tests.pki import pki
+
+__all__ = ["pki"]

@@ -1,0 +1,89 @@
+# Every duty of the project is one target; CI runs `make test` and nothing else.
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := $(PY) -m pytest -q
+# What mypy and ruff look at; a folder that is not there yet is left out.
+CODE   := $(wildcard src native bench tests scripts setup.py)
+
+export PYTHONDONTWRITEBYTECODE ?=
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	  printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: run
+run: build  ## build, and show a tunnel at work until Ctrl-C
+	@$(VENV)/bin/culvert demo
+
+.PHONY: build
+build: $(VENV)/run.stamp  ## compile the binding into src/culvert, when native/ changed
+	@$(PY) scripts/compile_native.py
+
+$(VENV)/run.stamp: pyproject.toml setup.py scripts/bootstrap scripts/make_venv
+	@scripts/bootstrap build
+	@scripts/make_venv run
+
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/run.stamp
+	@scripts/make_venv dev
+
+.PHONY: dev
+dev: $(VENV)/dev.stamp build  ## build, with everything that developers need
+
+.PHONY: peers
+peers:  ## install the programs of Debian that the tests and benchmarks talk to
+	@scripts/bootstrap peers
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp
+	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m ruff format --check $(CODE)
+
+.PHONY: types
+types: $(VENV)/dev.stamp
+	@$(PY) -m mypy $(filter-out setup.py,$(CODE))
+
+.PHONY: rings
+rings: $(VENV)/dev.stamp
+	@$(VENV)/bin/lint-imports --no-cache
+
+.PHONY: style
+style: lint types rings
+
+.PHONY: check
+check: dev style  ## lint, types, rings, sizes and unit tests: fast, and without other programs
+	@$(PYTEST) -n $(JOBS) --dist loadgroup -m "not integration and not interop and not slow"
+
+.PHONY: test
+test: peers dev style  ## everything that CI runs
+	@$(PYTEST) -n $(JOBS) --dist loadgroup
+
+.PHONY: bench
+bench: peers dev  ## measure the CPU and memory of culvert and its peers
+	@$(PY) -m bench $(BENCH)
+
+# Python itself frees little when it ends, so leaks are not looked for here; tests/ bound the growth of memory instead.
+SANITIZED := build/sanitize/src
+.PHONY: sanitize
+sanitize: dev  ## the integration tests with AddressSanitizer and UBSan in the engine
+	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -R src/culvert $(SANITIZED)/ && rm -f $(SANITIZED)/culvert/_native.*.so
+	@CULVERT_SANITIZE=address,undefined $(PY) scripts/compile_native.py $(SANITIZED)/culvert
+	@env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) CULVERT_SANITIZED=1 \
+	  $(PYTEST) -m integration -p no:cacheprovider
+
+.PHONY: format
+format: $(VENV)/dev.stamp  ## let ruff put the sources in order
+	@$(PY) -m ruff check --fix -q $(CODE)
+	@$(PY) -m ruff format -q $(CODE)
+
+.PHONY: clean
+clean:  ## remove all that was built, the virtual environment too
+	@rm -rf build dist $(VENV) src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f src/culvert/_native.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """Compile native/ into culvert/_native: only when something changed, one at a time, replaced in one step.
 
-Programs that run keep the module that they have mapped; those that start later get the old or the new one, never half
-of one.  Usage: ``compile_native.py [FOLDER]``, FOLDER being the package that gets the module (default src/culvert).
+Programs that run keep the module that they have mapped; those that start later get the old or the new one, never
+half of one.  Usage: ``compile_native.py [FOLDER]``; the package in FOLDER gets the module (default src/culvert).
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ import cffi
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 # A module for one interpreter is of no use to another; what decides beside the sources stands here.
-CIRCUMSTANCES = (sys.version, cffi.__version__, os.environ.get("CULVERT_SANITIZE", ""), os.environ.get("CFLAGS", ""))
+CIRCUMSTANCES = (
+    sys.version,
+    cffi.__version__,
+    os.environ.get("CULVERT_SANITIZE", ""),
+    os.environ.get("CFLAGS", ""),
+)
 
 
 def digest() -> str:

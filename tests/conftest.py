@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.pki import pki
+
+__all__ = ["pki"]
 
 # Kinds of descriptors that a test has to close; plain files are often kept open by a library on purpose.
 OWNED = ("socket:", "pipe:", "anon_inode:")
@@ -54,35 +56,18 @@ def _nothing_is_left_behind() -> Iterator[None]:
     assert not orphans, f"processes left running: {sorted(orphans)}"
 
 
-@contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, kind)
-        yield
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Tell every worker of a run which files its turns are taken with."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    config.stash[_TURNS] = Path(tempfile.gettempdir()) / f"culvert-tests-{os.getuid()}-{run}" if run else None
-
-
-_TURNS: pytest.StashKey[Path | None] = pytest.StashKey()
-
-
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let a test marked ``alone`` run while no other worker runs one.
+    """Let a test marked ``alone`` run while no other does, in this or another worker, or in another run.
 
-    All others hold ``room`` shared, ``alone`` holds it exclusively.  Everyone goes through ``door`` first, or the
-    others, always one of them inside, would keep it waiting for ever.
+    All others hold ``room`` shared, ``alone`` holds it exclusively.  Everyone goes through ``door`` first, or
+    the others, always one of them inside, would keep it waiting for ever.  The test's timeout starts afterwards.
     """
-    turns = item.config.stash[_TURNS]
-    if turns is None:
-        return (yield)
+    turns = item.config.rootpath / "build" / "turns"
+    turns.mkdir(exist_ok=True, parents=True)
     kind = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
-    turns.mkdir(exist_ok=True, mode=0o700)
     with (turns / "room").open("w") as room:
-        with _locked(turns / "door", fcntl.LOCK_EX):
+        with (turns / "door").open("w") as door:
+            fcntl.flock(door, fcntl.LOCK_EX)
             fcntl.flock(room, kind)
         return (yield)

@@ -1,0 +1,273 @@
+"""<openssl/ssl.h>: contexts, sessions, and the callbacks by which OpenSSL asks us.
+
+OPTIONS lists every ``SSL_OP_`` name up to OpenSSL 3.5; those that the headers lack are left out of the compiled table,
+and so are known to be missing.
+"""
+
+from __future__ import annotations
+
+OPTIONS = """
+ALL ALLOW_CLIENT_RENEGOTIATION ALLOW_NO_DHE_KEX ALLOW_UNSAFE_LEGACY_RENEGOTIATION CIPHER_SERVER_PREFERENCE
+CISCO_ANYCONNECT CLEANSE_PLAINTEXT COOKIE_EXCHANGE CRYPTOPRO_TLSEXT_BUG DISABLE_TLSEXT_CA_NAMES
+DONT_INSERT_EMPTY_FRAGMENTS ENABLE_KTLS ENABLE_KTLS_TX_ZEROCOPY_SENDFILE ENABLE_MIDDLEBOX_COMPAT EPHEMERAL_RSA
+IGNORE_UNEXPECTED_EOF LEGACY_SERVER_CONNECT MICROSOFT_BIG_SSLV3_BUFFER MICROSOFT_SESS_ID_BUG MSIE_SSLV2_RSA_PADDING
+NETSCAPE_CA_DN_BUG NETSCAPE_CHALLENGE_BUG NETSCAPE_DEMO_CIPHER_CHANGE_BUG NETSCAPE_REUSE_CIPHER_CHANGE_BUG
+NO_ANTI_REPLAY NO_COMPRESSION NO_DTLSv1 NO_DTLSv1_2 NO_ENCRYPT_THEN_MAC NO_EXTENDED_MASTER_SECRET NO_QUERY_MTU
+NO_RENEGOTIATION NO_RX_CERTIFICATE_COMPRESSION NO_SESSION_RESUMPTION_ON_RENEGOTIATION NO_SSLv2 NO_SSLv3 NO_TICKET
+NO_TLSv1 NO_TLSv1_1 NO_TLSv1_2 NO_TLSv1_3 NO_TX_CERTIFICATE_COMPRESSION PKCS1_CHECK_1 PKCS1_CHECK_2
+PREFER_NO_DHE_KEX PRIORITIZE_CHACHA SAFARI_ECDHE_ECDSA_BUG SINGLE_DH_USE SINGLE_ECDH_USE SSLEAY_080_CLIENT_DH_BUG
+SSLREF2_REUSE_CERT_TYPE_BUG TLSEXT_PADDING TLS_BLOCK_PADDING_BUG TLS_D5_BUG TLS_ROLLBACK_BUG
+""".split()
+
+INCLUDES = """
+#include <string.h>
+#include <openssl/ssl.h>
+"""
+
+TYPES = """
+typedef ... SSL;
+typedef ... SSL_CTX;
+typedef ... SSL_METHOD;
+typedef ... SSL_SESSION;
+typedef ... SSL_CIPHER;
+
+struct culvert_option { const char *name; uint64_t bits; ...; };
+static const struct culvert_option culvert_options[];
+
+static const int TLS1_VERSION;
+static const int TLS1_1_VERSION;
+static const int TLS1_2_VERSION;
+static const int TLS1_3_VERSION;
+static const int SSL3_VERSION;
+static const int SSL_VERIFY_NONE;
+static const int SSL_VERIFY_PEER;
+static const int SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+static const int SSL_SESS_CACHE_OFF;
+static const int SSL_SESS_CACHE_CLIENT;
+static const int SSL_SESS_CACHE_SERVER;
+static const int SSL_SESS_CACHE_NO_INTERNAL;
+static const int SSL_SESS_CACHE_NO_INTERNAL_STORE;
+static const int SSL_MODE_RELEASE_BUFFERS;
+static const int SSL_MODE_ENABLE_PARTIAL_WRITE;
+static const int SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+static const int SSL_ERROR_WANT_READ;
+static const int SSL_ERROR_WANT_WRITE;
+static const int SSL_ERROR_ZERO_RETURN;
+static const int SSL_MAX_SID_CTX_LENGTH;
+static const int SSL_MAX_SSL_SESSION_ID_LENGTH;
+"""
+
+FUNCTIONS = """
+const SSL_METHOD *TLS_method(void);
+SSL_CTX *SSL_CTX_new(const SSL_METHOD *);
+void SSL_CTX_free(SSL_CTX *);
+int SSL_CTX_set_ex_data(SSL_CTX *, int, void *);
+void *SSL_CTX_get_ex_data(const SSL_CTX *, int);
+uint64_t SSL_CTX_set_options(SSL_CTX *, uint64_t);
+uint64_t SSL_CTX_clear_options(SSL_CTX *, uint64_t);
+uint64_t SSL_CTX_get_options(const SSL_CTX *);
+long SSL_CTX_set_mode(SSL_CTX *, long);
+void SSL_CTX_set_read_ahead(SSL_CTX *, int);
+void SSL_CTX_set_default_read_buffer_len(SSL_CTX *, size_t);
+int SSL_CTX_set_min_proto_version(SSL_CTX *, int);
+int SSL_CTX_set_max_proto_version(SSL_CTX *, int);
+int SSL_CTX_set_cipher_list(SSL_CTX *, const char *);
+int SSL_CTX_set_ciphersuites(SSL_CTX *, const char *);
+int SSL_CTX_set1_groups_list(SSL_CTX *, const char *);
+void SSL_CTX_set_security_level(SSL_CTX *, int);
+int SSL_CTX_get_security_level(const SSL_CTX *);
+int SSL_CTX_use_cert_and_key(SSL_CTX *, X509 *, EVP_PKEY *, CULVERT_X509S *, int);
+int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *, EVP_PKEY *);
+long SSL_CTX_set_dh_auto(SSL_CTX *, int);
+X509_STORE *SSL_CTX_get_cert_store(const SSL_CTX *);
+int SSL_CTX_add_client_CA(SSL_CTX *, X509 *);
+void SSL_CTX_set_verify(SSL_CTX *, int, int (*)(int, X509_STORE_CTX *));
+void SSL_CTX_set_cert_verify_callback(SSL_CTX *, int (*)(X509_STORE_CTX *, void *), void *);
+long SSL_CTX_set_session_cache_mode(SSL_CTX *, long);
+long SSL_CTX_set_timeout(SSL_CTX *, long);
+int SSL_CTX_set_session_id_context(SSL_CTX *, const unsigned char *, unsigned int);
+int SSL_CTX_set_num_tickets(SSL_CTX *, size_t);
+int SSL_CTX_set_tlsext_ticket_keys(SSL_CTX *, void *, int);
+int culvert_ciphers_include_dh(SSL_CTX *);
+const char *culvert_cipher_at(SSL_CTX *, int);
+
+SSL *SSL_new(SSL_CTX *);
+void SSL_free(SSL *);
+void SSL_set_accept_state(SSL *);
+void SSL_set_connect_state(SSL *);
+int SSL_is_server(const SSL *);
+void SSL_set_bio(SSL *, BIO *, BIO *);
+BIO *SSL_get_rbio(const SSL *);
+BIO *SSL_get_wbio(const SSL *);
+int SSL_do_handshake(SSL *);
+int SSL_read(SSL *, void *, int);
+int SSL_write(SSL *, const void *, int);
+int SSL_shutdown(SSL *);
+int SSL_get_error(const SSL *, int);
+int SSL_is_init_finished(const SSL *);
+int SSL_set_ex_data(SSL *, int, void *);
+void *SSL_get_ex_data(const SSL *, int);
+int SSL_get_ex_data_X509_STORE_CTX_idx(void);
+SSL_CTX *SSL_get_SSL_CTX(const SSL *);
+int SSL_set_tlsext_host_name(SSL *, const char *);
+const char *SSL_get_servername(const SSL *, int);
+int SSL_set_session(SSL *, SSL_SESSION *);
+SSL_SESSION *SSL_get_session(const SSL *);
+int SSL_session_reused(const SSL *);
+uint64_t SSL_get_options(const SSL *);
+uint64_t SSL_set_options(SSL *, uint64_t);
+int SSL_version(const SSL *);
+const char *SSL_get_version(const SSL *);
+const SSL_CIPHER *SSL_get_current_cipher(const SSL *);
+const char *SSL_CIPHER_get_name(const SSL_CIPHER *);
+int SSL_CIPHER_get_bits(const SSL_CIPHER *, int *);
+long SSL_get_verify_result(const SSL *);
+X509 *SSL_get0_peer_certificate(const SSL *);
+int SSL_get_peer_tmp_key(SSL *, EVP_PKEY **);
+int SSL_get_negotiated_group(SSL *);
+const char *SSL_group_to_name(SSL *, int);
+size_t SSL_get_server_random(const SSL *, unsigned char *, size_t);
+int SSL_get_peer_signature_type_nid(const SSL *, int *);
+
+void SSL_SESSION_free(SSL_SESSION *);
+int SSL_SESSION_up_ref(SSL_SESSION *);
+int i2d_SSL_SESSION(SSL_SESSION *, unsigned char **);
+SSL_SESSION *d2i_SSL_SESSION(SSL_SESSION **, const unsigned char **, long);
+const unsigned char *SSL_SESSION_get_id(const SSL_SESSION *, unsigned int *);
+int SSL_SESSION_get_protocol_version(const SSL_SESSION *);
+int SSL_SESSION_is_resumable(const SSL_SESSION *);
+long SSL_SESSION_get_time(const SSL_SESSION *);
+long SSL_SESSION_get_timeout(const SSL_SESSION *);
+X509 *SSL_SESSION_get0_peer(SSL_SESSION *);
+
+SSL *culvert_session_new(SSL_CTX *, int);
+void culvert_ask_python_about_sessions(SSL_CTX *, int);
+void culvert_recheck_tickets(SSL_CTX *);
+int culvert_session_is_current(SSL_SESSION *);
+SSL_SESSION *culvert_doom(SSL *);
+
+extern "Python+C" int culvert_on_chain(X509_STORE_CTX *, void *);
+extern "Python+C" int culvert_on_certificate(int, X509_STORE_CTX *);
+extern "Python+C" int culvert_on_session_made(SSL *, SSL_SESSION *);
+extern "Python+C" SSL_SESSION *culvert_on_session_wanted(SSL *, const unsigned char *, int, int *);
+extern "Python+C" void culvert_on_session_spoilt(SSL_CTX *, SSL_SESSION *);
+"""
+
+_TABLE = "".join(f'#ifdef SSL_OP_{name}\n    {{"{name}", SSL_OP_{name}}},\n#endif\n' for name in OPTIONS)
+
+CUSTOM = (
+    """
+struct culvert_option { const char *name; uint64_t bits; };
+static const struct culvert_option culvert_options[] = {
+"""
+    + _TABLE
+    + """    {NULL, 0}
+};
+
+int culvert_on_session_made(SSL *, SSL_SESSION *);
+SSL_SESSION *culvert_on_session_wanted(SSL *, const unsigned char *, int, int *);
+void culvert_on_session_spoilt(SSL_CTX *, SSL_SESSION *);
+
+/* One call for what every connection needs: the session and its role. */
+static SSL *culvert_session_new(SSL_CTX *context, int server)
+{
+    SSL *ssl = SSL_new(context);
+    if (!ssl)
+        return NULL;
+    if (server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+/* A TLS 1.3 ticket that holds the whole session: the peer keeps it, there is nothing to store (RFC 8446, 4.6.1). */
+static int stateless(uint64_t options, const SSL_SESSION *session)
+{
+    return SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION && !(options & SSL_OP_NO_TICKET);
+}
+
+static int session_made(SSL *ssl, SSL_SESSION *session)
+{
+    if (SSL_is_server(ssl) && stateless(SSL_get_options(ssl), session))
+        return 0;
+    return culvert_on_session_made(ssl, session);
+}
+
+/* OpenSSL calls this whenever an established connection is freed without a close_notify of ours. */
+static void session_spoilt(SSL_CTX *context, SSL_SESSION *session)
+{
+    if (!stateless(SSL_CTX_get_options(context), session) && !SSL_SESSION_has_ticket(session))
+        culvert_on_session_spoilt(context, session);
+}
+
+static void culvert_ask_python_about_sessions(SSL_CTX *context, int server)
+{
+    SSL_CTX_sess_set_new_cb(context, session_made);
+    if (!server)
+        return;
+    SSL_CTX_sess_set_get_cb(context, culvert_on_session_wanted);
+    SSL_CTX_sess_set_remove_cb(context, session_spoilt);
+}
+
+/* A session outlives its handshake, and is renewed each time it is used; its peer's certificate must not expire in it. */
+static int culvert_session_is_current(SSL_SESSION *session)
+{
+    X509 *peer = SSL_SESSION_get0_peer(session);
+    return !peer || (X509_cmp_current_time(X509_get0_notAfter(peer)) > 0 &&
+                     X509_cmp_current_time(X509_get0_notBefore(peer)) < 0);
+}
+
+static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_size,
+                                       SSL_TICKET_STATUS status, void *unused)
+{
+    int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    (void)ssl, (void)name, (void)name_size, (void)unused;
+    if (!opened || !culvert_session_is_current(session))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+static int ticket_closing(SSL *ssl, void *unused)
+{
+    (void)ssl, (void)unused;
+    return 1;
+}
+
+static void culvert_recheck_tickets(SSL_CTX *context)
+{
+    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
+}
+
+/* Make the handshake that looks for a session fail.  OpenSSL treats a look-up that finds nothing as a full handshake;
+ * the one answer that is fatal to it is a session without a context where one is demanded (SSL_CTX_set_session_id_context(3)). */
+static SSL_SESSION *culvert_doom(SSL *ssl)
+{
+    SSL_SESSION *session = SSL_SESSION_new();
+    SSL_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_set_session_id_context(ssl, (const unsigned char *)"", 0);
+    if (session)
+        SSL_SESSION_set_protocol_version(session, SSL_version(ssl));
+    return session;
+}
+
+static const char *culvert_cipher_at(SSL_CTX *context, int position)
+{
+    STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(context);
+    if (position < 0 || position >= sk_SSL_CIPHER_num(ciphers))
+        return NULL;
+    return SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, position));
+}
+
+static int culvert_ciphers_include_dh(SSL_CTX *context)
+{
+    STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(context);
+    for (int position = 0; position < sk_SSL_CIPHER_num(ciphers); position++) {
+        int exchange = SSL_CIPHER_get_kx_nid(sk_SSL_CIPHER_value(ciphers, position));
+        if (exchange == NID_kx_dhe || exchange == NID_kx_dhe_psk)
+            return 1;
+    }
+    return 0;
+}
+"""
+)

@@ -27,11 +27,6 @@ class Passage(NamedTuple):
     milliseconds: float
     """From the connection to the client-mode tunnel until the end of the reply."""
 
-    @property
-    def resumed(self) -> bool:
-        """Whether the tunnels continued an earlier TLS session."""
-        return self.facts.get("session") == "previous session reused"
-
 
 def facts(log: Iterable[str]) -> dict[str, str]:
     """Pick the facts out of one connection's log lines; a fact that is not there is left out."""

@@ -1,0 +1,75 @@
+"""What Python sees of the engine (``native/engine.h``)."""
+
+INCLUDES = """
+#include "engine.h"
+"""
+
+TYPES = """
+struct tunnel {
+    uint64_t handle;
+    uint8_t phase;
+    uint8_t secure;
+    uint8_t flow[2];
+    uint8_t first_end;
+    uint64_t delivered[2];
+    unsigned long tls_errors[2];
+    uint64_t moved_at;
+    ...;
+};
+
+struct listener { uint32_t handle; ...; };
+
+struct decision {
+    uint32_t kind;
+    uint32_t cause;
+    int32_t error;
+    uint32_t listener;
+    struct tunnel *tunnel;
+    uint32_t peer_size;
+    unsigned char peer[...];
+    ...;
+};
+
+struct socket_option {
+    int level;
+    int name;
+    uint32_t size;
+    unsigned char value[...];
+    ...;
+};
+
+struct foreign { int fd; uint32_t events; ...; };
+
+struct engine {
+    int epoll;
+    uint64_t now;
+    uint32_t decision_count;
+    uint32_t foreign_count;
+    struct decision *decisions;
+    struct foreign foreign[...];
+    ...;
+};
+"""
+
+FUNCTIONS = """
+struct engine *engine_new(int with_alarm);
+void engine_free(struct engine *engine);
+int engine_run(struct engine *engine, int timeout);
+int engine_watch(struct engine *engine, int fd, uint32_t events, int change);
+int engine_unwatch(struct engine *engine, int fd);
+
+struct listener *listener_open(struct engine *engine, int fd, uint32_t handle, int exclusive);
+int listener_pause(struct engine *engine, struct listener *listener);
+int listener_resume(struct engine *engine, struct listener *listener);
+void listener_close(struct engine *engine, struct listener *listener);
+
+struct tunnel *tunnel_new(struct engine *engine, int accepted_fd);
+int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout);
+int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t address_size,
+                const unsigned char *local, uint32_t local_size,
+                const struct socket_option *options, uint32_t option_count, uint32_t timeout);
+int tunnel_relay(struct tunnel *tunnel, uint32_t idle, uint32_t close, int tolerant);
+void tunnel_close(struct tunnel *tunnel, int reset_accepted, int reset_dialled);
+"""
+
+CUSTOM = ""

@@ -1,0 +1,152 @@
+/* The TLS side: its BIO, the handshake, and what OpenSSL's failures mean.
+ *
+ * The BIO reads from the socket straight into OpenSSL's buffer, and writes into the engine's `sealed` scratch, or behind
+ * what the peer already owes us.  secure_flush() sends the scratch; whoever let OpenSSL write calls it before the turn
+ * of the tunnel ends.  So a write by OpenSSL never waits and is never retried (SSL_write(3), "SSL_ERROR_WANT_WRITE").
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+
+static int bio_write(BIO *bio, const char *bytes, int size) {
+    struct tunnel *tunnel = BIO_get_data(bio);
+    struct engine *engine = tunnel->engine;
+    struct watch *watch = &tunnel->side[tunnel->secure];
+    if (watch->error || size < 0)
+        return -1;
+    if (outbox_size(&tunnel->owed[tunnel->secure]) || engine->sealed_size + (size_t)size > SEALED_SIZE) {
+        if (secure_flush(tunnel) < 0 || side_deliver(tunnel, tunnel->secure, (const void *)bytes, (size_t)size) < 0)
+            return -1;
+        return size;
+    }
+    memcpy(engine->sealed + engine->sealed_size, bytes, (size_t)size);
+    engine->sealed_size += (uint32_t)size;
+    return size;
+}
+
+static int bio_read(BIO *bio, char *bytes, int size) {
+    struct tunnel *tunnel = BIO_get_data(bio);
+    struct watch *watch = &tunnel->side[tunnel->secure];
+    ssize_t count = side_receive(tunnel, tunnel->secure, (unsigned char *)bytes, (size_t)size);
+    BIO_clear_retry_flags(bio);
+    if (count < 0 && !watch->error)
+        BIO_set_retry_read(bio);
+    return (int)count;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer) {
+    struct tunnel *tunnel = BIO_get_data(bio);
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return tunnel->side[tunnel->secure].eof;
+    default:
+        return 0;
+    }
+}
+
+/* One for the process; NULL when memory is out. */
+BIO_METHOD *secure_method(void) {
+    static BIO_METHOD *method;
+    if (method)
+        return method;
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "culvert");
+    if (method) {
+        BIO_meth_set_write(method, bio_write);
+        BIO_meth_set_read(method, bio_read);
+        BIO_meth_set_ctrl(method, bio_ctrl);
+    }
+    return method;
+}
+
+/* Send what OpenSSL has written in this turn.  Returns 0, or -1 when the side failed. */
+int secure_flush(struct tunnel *tunnel) {
+    struct engine *engine = tunnel->engine;
+    uint32_t size = engine->sealed_size;
+    engine->sealed_size = 0;
+    return size ? side_deliver(tunnel, tunnel->secure, engine->sealed, size) : 0;
+}
+
+static void keep_errors(struct tunnel *tunnel) {
+    tunnel->tls_errors[0] = ERR_get_error();
+    tunnel->tls_errors[1] = tunnel->tls_errors[0];
+    for (unsigned long error = tunnel->tls_errors[0]; error; error = ERR_get_error())
+        tunnel->tls_errors[1] = error;
+}
+
+/* Why OpenSSL failed with `result`: a cause, or CAUSE_CLEAN when it only wants more bytes. */
+uint32_t secure_failure(struct tunnel *tunnel, int result) {
+    struct watch *watch = &tunnel->side[tunnel->secure];
+    int error = SSL_get_error(tunnel->ssl, result);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return CAUSE_CLEAN;
+    if (tunnel->refuse_renegotiation == 2)
+        return CAUSE_RENEGOTIATION;
+    if (watch->error == ENOMEM)
+        return CAUSE_MEMORY;
+    if (watch->error)
+        return CAUSE_RESET;
+    keep_errors(tunnel);
+    return watch->eof ? CAUSE_TRUNCATED : CAUSE_TLS;
+}
+
+/* Notes a second ClientHello on an established session; TLS 1.3 has none (RFC 8446, 4.1.2). */
+static void refuse_renegotiation(const SSL *ssl, int where, int result) {
+    struct tunnel *tunnel = BIO_get_data(SSL_get_rbio(ssl));
+    if (where & SSL_CB_HANDSHAKE_START && tunnel->phase == PHASE_RELAY && SSL_version(ssl) < TLS1_3_VERSION)
+        tunnel->refuse_renegotiation = 2;
+}
+
+/* Start a handshake on one side with `ssl`, whose role is set; the tunnel owns it from now on.  `timeout`: ms without
+ * progress; the whole handshake may take four times that.  0, or -errno when it could not be started. */
+int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout) {
+    struct engine *engine = tunnel->engine;
+    BIO *bio = BIO_new(engine->method);
+    tunnel->ssl = ssl;
+    tunnel->secure = (uint8_t)side;
+    if (!bio)
+        return -ENOMEM;
+    BIO_set_data(bio, tunnel);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    if (SSL_get_options(ssl) & SSL_OP_NO_RENEGOTIATION) {
+        tunnel->refuse_renegotiation = 1;
+        SSL_set_info_callback(ssl, refuse_renegotiation);
+    }
+    tunnel->phase = PHASE_HANDSHAKE;
+    tunnel->started_at = tunnel->moved_at = engine->now;
+    tunnel->timeout = timeout;
+    tunnel->limit = timeout < UINT32_MAX / 4 ? timeout * 4 : UINT32_MAX;
+    if (timeout)
+        timer_arm(tunnel, engine->now + timeout);
+    if (watch_register(engine, &tunnel->side[side], EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET) < 0)
+        return -errno;
+    if (!SSL_is_server(ssl) || tunnel->side[side].readable)
+        handshake_step(tunnel);
+    return 0;
+}
+
+static uint32_t handshake_cause(struct tunnel *tunnel, int result) {
+    uint32_t cause = result == 1 ? CAUSE_CLEAN : secure_failure(tunnel, result);
+    if (secure_flush(tunnel) < 0 && cause == CAUSE_CLEAN)
+        return CAUSE_RESET;
+    return cause == CAUSE_TRUNCATED ? CAUSE_EOF : cause;
+}
+
+void handshake_step(struct tunnel *tunnel) {
+    int result;
+    uint32_t cause;
+    if (side_flush(tunnel, tunnel->secure) < 0) {
+        tunnel_decide(tunnel, DECIDED_HANDSHAKE, CAUSE_RESET, tunnel->side[tunnel->secure].error);
+        return;
+    }
+    ERR_clear_error();
+    result = SSL_do_handshake(tunnel->ssl);
+    cause = handshake_cause(tunnel, result);
+    if (result == 1 || cause != CAUSE_CLEAN)
+        tunnel_decide(tunnel, DECIDED_HANDSHAKE, cause, tunnel->side[tunnel->secure].error);
+}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = [
     path for room in ("src", "native", "bench", "scripts", "tests") for path in (ROOT / room).rglob("*.py")
 ]
-C = [path for path in (ROOT / "native").rglob("*.[ch]")]
+C = [path for room in ("native", "bench") for path in (ROOT / room).rglob("*.[ch]")]
 
 LONGEST_FUNCTION = 70
 LONG_FUNCTION = 40

@@ -29,7 +29,7 @@ static const int X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
 static const int X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
 static const int X509_V_ERR_CERT_HAS_EXPIRED;
 static const int XN_FLAG_ONELINE;
-static const int XN_FLAG_RFC2253;
+static const int XN_FLAG_SPC_EQ;
 static const int ASN1_STRFLGS_ESC_MSB;
 static const int X509_LU_X509;
 """

@@ -1,0 +1,180 @@
+"""One TLS connection before and after its handshake.
+
+Who owns the SSL: the Session that made it, until the engine takes it over (``_taken``).  From then on the engine frees it
+when the tunnel ends and sets ``_ssl`` to NULL; facts must be read before.  A Session that is never handed over is closed
+by whoever asked for it, with ``close()``; there is no finalizer, so that making one costs one call of C.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from culvert.errors import TlsError
+from culvert.openssl._callbacks import Report, verify_error_text
+from culvert.openssl._errors import begin, check, check_pointer
+from culvert.openssl._lib import ffi, lib
+from culvert.openssl.certificates import Certificate
+
+if TYPE_CHECKING:
+    from culvert.openssl.context import Context
+
+
+def session_id(pointer: Any) -> bytes:
+    """The id of an SSL_SESSION, 0 to 32 octets."""
+    size = ffi.new("unsigned int *")
+    start = lib.SSL_SESSION_get_id(pointer, size)
+    return bytes(ffi.buffer(start, size[0]))
+
+
+class SavedSession:
+    """A session that a client may resume: a reference to an SSL_SESSION."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, pointer: Any) -> None:
+        check(lib.SSL_SESSION_up_ref(pointer), "keep a session")
+        self._session = ffi.gc(pointer, lib.SSL_SESSION_free)
+
+    @property
+    def id(self) -> bytes:
+        return session_id(self._session)
+
+    @property
+    def single_use(self) -> bool:
+        """True for TLS 1.3, whose tickets a client should not show twice (RFC 8446, C.4)."""
+        return bool(lib.SSL_SESSION_get_protocol_version(self._session) >= lib.TLS1_3_VERSION)
+
+    @property
+    def ends_at(self) -> int:
+        """When it may no longer be offered: seconds since the epoch."""
+        return int(lib.SSL_SESSION_get_time(self._session) + lib.SSL_SESSION_get_timeout(self._session))
+
+    @property
+    def usable(self) -> bool:
+        """False when OpenSSL would not resume it, or its peer's certificate is no longer valid by date."""
+        resumable = lib.SSL_SESSION_is_resumable(self._session)
+        return bool(resumable and lib.culvert_session_is_current(self._session))
+
+
+class Session:
+    """The face of one SSL.  Made by Context.session()."""
+
+    __slots__ = ("__weakref__", "_ssl", "_taken", "context", "report", "server")
+
+    def __init__(self, context: Context, ssl: Any, server: bool, report: Report) -> None:
+        self._ssl = ssl
+        self._taken = False
+        self.context = context
+        self.server = server
+        self.report = report
+
+    def close(self) -> None:
+        """Free a session that the engine has not taken over; harmless otherwise, and when called again."""
+        if not self._taken and self._ssl != ffi.NULL:
+            lib.SSL_free(self._ssl)
+        if not self._taken:
+            self._ssl = ffi.NULL
+
+    def send_name(self, name: str) -> None:
+        """Send ``name`` as server_name (RFC 6066, 3).  Raises TlsError when it is longer than 255 octets."""
+        begin()
+        raw = name.encode("utf-8", "surrogateescape")
+        check(lib.SSL_set_tlsext_host_name(self._live(), ffi.new("char[]", raw)), "set the server name")
+
+    def resume(self, saved: SavedSession) -> None:
+        """Offer ``saved`` to the server; to be called before the handshake."""
+        begin()
+        check(lib.SSL_set_session(self._live(), saved._session), "resume a session")
+
+    # -- facts, once the handshake is done --
+
+    @property
+    def version(self) -> str:
+        """``TLSv1.3``, ``TLSv1.2`` ..."""
+        return str(ffi.string(lib.SSL_get_version(self._live())).decode())
+
+    @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the cipher suite, empty before there is one."""
+        cipher = lib.SSL_get_current_cipher(self._live())
+        return "" if cipher == ffi.NULL else str(ffi.string(lib.SSL_CIPHER_get_name(cipher)).decode())
+
+    @property
+    def cipher_bits(self) -> int:
+        cipher = lib.SSL_get_current_cipher(self._live())
+        return 0 if cipher == ffi.NULL else int(lib.SSL_CIPHER_get_bits(cipher, ffi.NULL))
+
+    @property
+    def group(self) -> str:
+        """The key exchange group as OpenSSL names it (``x25519``, ``secp256r1``), empty when there was none."""
+        ssl = self._live()
+        number = lib.SSL_get_negotiated_group(ssl)
+        name = lib.SSL_group_to_name(ssl, number) if number > 0 else ffi.NULL
+        return "" if name == ffi.NULL else str(ffi.string(name).decode())
+
+    @property
+    def peer_key(self) -> tuple[str, int] | None:
+        """The peer's temporary key: its name (``X25519``, ``ECDH, P-256``, ``DH``) and its length in bits."""
+        found = ffi.new("EVP_PKEY **")
+        begin()
+        if not lib.SSL_get_peer_tmp_key(self._live(), found):
+            begin()
+            return None
+        key = ffi.gc(found[0], lib.EVP_PKEY_free)
+        return _key_name(key), int(lib.EVP_PKEY_get_bits(key))
+
+    @property
+    def resumed(self) -> bool:
+        return bool(lib.SSL_session_reused(self._live()))
+
+    @property
+    def id(self) -> bytes:
+        """The session's id, 0 to 32 octets; with a TLS 1.3 ticket it only has a meaning for the log."""
+        session = lib.SSL_get_session(self._live())
+        return b"" if session == ffi.NULL else session_id(session)
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        found = lib.SSL_get0_peer_certificate(self._live())
+        return None if found == ffi.NULL else Certificate.borrow(found)
+
+    @property
+    def verify_result(self) -> int:
+        """X509_V_OK (0), or the last error of the verification, also one that was passed over."""
+        return int(lib.SSL_get_verify_result(self._live()))
+
+    @property
+    def verify_text(self) -> str:
+        return verify_error_text(self.verify_result)
+
+    @property
+    def server_name(self) -> str | None:
+        """The server_name that was sent (client) or received (server)."""
+        name = lib.SSL_get_servername(self._live(), 0)
+        return None if name == ffi.NULL else str(ffi.string(name).decode("utf-8", "replace"))
+
+    @property
+    def server_random(self) -> bytes:
+        """The 32 octets of the server's hello."""
+        buffer = ffi.new("unsigned char[]", 32)
+        return bytes(ffi.buffer(buffer, lib.SSL_get_server_random(self._live(), buffer, 32)))
+
+    def _live(self) -> Any:
+        if self._ssl == ffi.NULL:
+            raise TlsError("look at a session that is gone")
+        return self._ssl
+
+
+def _key_name(key: Any) -> str:
+    """As stunnel prints it: the group too for elliptic curves that have several."""
+    kind = check_pointer(lib.EVP_PKEY_get0_type_name(key), "name a key")
+    name = str(ffi.string(kind).decode())
+    if name != "EC":
+        return name
+    buffer, size = ffi.new("char[]", 64), ffi.new("size_t *")
+    known = lib.EVP_PKEY_get_group_name(key, buffer, len(buffer), size)
+    group = ffi.string(buffer).decode() if known else "unknown"
+    return f"ECDH, {_NIST.get(group, group)}"
+
+
+_NIST = {"prime256v1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}

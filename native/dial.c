@@ -59,3 +59,16 @@ void dial_step(struct tunnel *tunnel) {
     else
         tunnel_decide(tunnel, DECIDED_DIAL, CAUSE_CLEAN, 0);
 }
+
+/* Give the dialled connection up, so that another address can be dialled. */
+void tunnel_hang_up(struct tunnel *tunnel) {
+    struct watch *watch = &tunnel->side[DIALLED];
+    if (watch->fd < 0)
+        return;
+    close(watch->fd);
+    *watch = (struct watch){.fd = -1, .kind = WATCH_DIALLED};
+}
+
+int tunnel_descriptor(const struct tunnel *tunnel, int side) {
+    return tunnel->side[side].fd;
+}

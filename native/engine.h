@@ -227,6 +227,8 @@ int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t ad
                 const unsigned char *local, uint32_t local_size,
                 const struct socket_option *options, uint32_t option_count, uint32_t timeout);
 void dial_step(struct tunnel *tunnel);
+void tunnel_hang_up(struct tunnel *tunnel);
+int tunnel_descriptor(const struct tunnel *tunnel, int side);
 
 /* outbox.c */
 int outbox_add(struct outbox *outbox, const void *bytes, size_t size);

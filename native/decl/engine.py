@@ -68,6 +68,8 @@ int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout
 int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t address_size,
                 const unsigned char *local, uint32_t local_size,
                 const struct socket_option *options, uint32_t option_count, uint32_t timeout);
+void tunnel_hang_up(struct tunnel *tunnel);
+int tunnel_descriptor(const struct tunnel *tunnel, int side);
 int tunnel_relay(struct tunnel *tunnel, uint32_t idle, uint32_t close, int tolerant);
 void tunnel_close(struct tunnel *tunnel, int reset_accepted, int reset_dialled);
 """

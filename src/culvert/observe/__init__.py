@@ -1,0 +1,3 @@
+"""What Culvert shows of itself: log lines."""
+
+from __future__ import annotations

@@ -1,0 +1,95 @@
+"""The daemon's set of sinks: first a backlog, then what the configuration asks for, and its change at a
+reload."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from culvert.config.model import GlobalOptions
+from culvert.errors import SystemRefusal
+from culvert.observe.log import ERR, LOGGER, Log
+from culvert.observe.sinks import Backlog, LogFile, Stderr, Syslog
+
+
+class Outlet:
+    """Owns the sinks of this process.
+
+    log: the daemon's own log, the ancestor of every connection's; its level is 7 until `use`.
+    """
+
+    def __init__(self) -> None:
+        self.log = Log("ui")
+        self.backlog = Backlog()
+        self._sinks: list[logging.Handler] = []
+        self._overwrite = False
+        LOGGER.setLevel(1)  # Log.level decides
+        LOGGER.propagate = False
+        LOGGER.addHandler(self.backlog)
+
+    def prepare(self, options: GlobalOptions) -> list[logging.Handler]:
+        """Open the sinks of a configuration without using them yet.
+
+        Raises SystemRefusal when the output file cannot be opened.
+        """
+        sinks: list[logging.Handler] = []
+        if options.output is not None:
+            sinks.append(LogFile(options.output))
+        if options.syslog:
+            sinks.append(Syslog(options.facility, options.service))
+        if options.foreground == "yes":
+            sinks.append(Stderr())
+        return sinks
+
+    def use(self, options: GlobalOptions, sinks: list[logging.Handler]) -> None:
+        """Write to these sinks from now on, first what has waited; close the ones before."""
+        self._overwrite = options.log == "overwrite"
+        if self._overwrite:
+            _truncate(sinks)
+        old, self._sinks = self._sinks, sinks
+        for sink in sinks:
+            LOGGER.addHandler(sink)
+        LOGGER.removeHandler(self.backlog)
+        self.log.level = options.debug
+        self.backlog.replay(sinks, options.debug)
+        _close(old)
+
+    def reopen(self, *, may_truncate: bool) -> bool:
+        """Open the output file anew, after a rename.
+
+        may_truncate: this process begins an overwritten file; the others of the daemon only append to it.
+        Returns whether there is a file that was reopened; a failure is logged and the old file stays.
+        """
+        files = [sink for sink in self._sinks if isinstance(sink, LogFile)]
+        try:
+            for file in files:
+                file.reopen()
+        except SystemRefusal as refusal:
+            self.log.write(ERR, str(refusal))
+            return False
+        if may_truncate and self._overwrite:
+            _truncate(files)
+        return bool(files)
+
+    def close(self) -> None:
+        """Close every sink; lines written later are lost."""
+        LOGGER.removeHandler(self.backlog)
+        _close(self._sinks)
+        self._sinks = []
+
+
+def discard(sinks: list[logging.Handler]) -> None:
+    """Close sinks that were prepared and are not wanted after all."""
+    _close(sinks)
+
+
+def _truncate(sinks: Sequence[logging.Handler]) -> None:
+    for sink in sinks:
+        if isinstance(sink, LogFile):
+            sink.truncate()
+
+
+def _close(sinks: list[logging.Handler]) -> None:
+    for sink in sinks:
+        LOGGER.removeHandler(sink)
+        sink.close()

@@ -1,0 +1,138 @@
+"""What works and is still worth a word: warnings, told in the order of the file.
+
+The first words of the warnings that the original has too are kept: filters look for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from culvert.config.draft import Draft
+from culvert.config.model import SERVICE, ConfigWarning, Service
+from culvert.config.tlsnames import VERSIONS
+from culvert.errors import printable
+
+_SECURE = VERSIONS.index("TLSv1.2")
+_WEAK_CIPHERS = frozenset(
+    "aNULL eNULL NULL COMPLEMENTOFALL ADH AECDH EXP EXPORT LOW DES 3DES RC4 MD5 SEED IDEA".split()  # noqa: SIM905
+)
+_ONE_SIDED = tuple(each for each in SERVICE if each.mode)
+_ANYWHERE = (None, "0.0.0.0", "::")
+_LONGEST_KEY_FILE = 1 << 20  # bytes that are searched for a private key
+
+Advice = tuple[str, str]  # attribute or "", reason
+
+
+def advise(services: Sequence[Service], drafts: Sequence[Draft]) -> Iterator[ConfigWarning]:
+    """Everything that an operator may want to know of a configuration without errors."""
+    told: set[tuple[object, str]] = set()
+    for service, draft in zip(services, drafts, strict=True):
+        for attribute, reason in _of_service(service, draft.own):
+            at = service.where(attribute)
+            if (at, reason) not in told:
+                told.add((at, reason))
+                yield ConfigWarning(at, attribute and _spelling(attribute), printable(reason))
+    yield from _repetitions(services)
+
+
+def _spelling(attribute: str) -> str:
+    return next(each.name for each in SERVICE if each.attribute == attribute)
+
+
+def _of_service(service: Service, own: Iterable[str]) -> Iterator[Advice]:
+    for rule in _RULES:
+        yield from rule(service)
+    yield from _without_effect(service, frozenset(own))
+
+
+def _unverified(service: Service) -> Iterator[Advice]:
+    if not service.client or service.psk_secrets:
+        return
+    if not (service.verify_chain or service.verify_peer):
+        yield "", f"Service [{service.name}] needs authentication to prevent MITM attacks"
+    elif not (service.verify_peer or service.check_host or service.check_ip or service.check_email):
+        hint = 'use "checkHost" or "checkIP" to restrict trusted certificates'
+        yield "verify_chain", f'Service [{service.name}] uses "verifyChain" without subject checks: {hint}'
+
+
+def _open_to_all(service: Service) -> Iterator[Advice]:
+    """Whoever reaches the clear end of a client is in the tunnel."""
+    if service.client:
+        for each in service.accept:
+            if each.path is None and each.host in _ANYWHERE:
+                reason = f"takes clear text from other machines on {each}: 127.0.0.1:{each.port} would not"
+                yield "accept", f"Service [{service.name}] {reason}"
+
+
+def _old_versions(service: Service) -> Iterator[Advice]:
+    oldest = service.ssl_version_min
+    if oldest is None or VERSIONS.index(oldest) < _SECURE:
+        attribute = "ssl_version_min" if "ssl_version_min" in service.positions else "ssl_version"
+        name = oldest or "every old version of TLS"
+        yield attribute, f"Service [{service.name}] allows {name}, which is not secure"
+    if "NO_SSLv3" in service.options_cleared:
+        yield "options", f"Service [{service.name}] allows SSLv3, which is not secure"
+
+
+def _weak_algorithms(service: Service) -> Iterator[Advice]:
+    if service.security_level is not None and service.security_level < 2:
+        yield (
+            "security_level",
+            f"Service [{service.name}] allows weak keys and algorithms: securityLevel is below 2",
+        )
+    weak = sorted(_WEAK_CIPHERS.intersection(service.ciphers.replace(",", ":").replace(" ", ":").split(":")))
+    if weak:
+        yield "ciphers", f"Service [{service.name}] allows weak ciphers: {', '.join(weak)}"
+
+
+def _readable_keys(service: Service) -> Iterator[Advice]:
+    files = (("key", service.key),) if service.key else tuple(("cert", each) for each in service.cert)
+    for attribute, path in files:
+        mode = _mode_of_key(path)
+        if mode & 0o007:
+            yield attribute, f"Insecure file permissions on {path}"
+        elif mode & 0o070:
+            yield attribute, f"Insecure file permissions on {path}: its group can use the private key"
+
+
+def _mode_of_key(path: str) -> int:
+    """The permissions of a file with a private key in it, 0 if there is none."""
+    try:
+        mode = os.stat(path).st_mode
+        if not mode & 0o077:
+            return 0
+        with open(path, "rb") as file:
+            return mode & 0o777 if b"PRIVATE KEY-----" in file.read(_LONGEST_KEY_FILE) else 0
+    except (OSError, ValueError):
+        return 0  # that it cannot be read is told where it is needed
+
+
+def _without_effect(service: Service, own: frozenset[str]) -> Iterator[Advice]:
+    mode = "client" if service.client else "server"
+    for option in _ONE_SIDED:
+        if option.mode != mode and option.attribute in own:
+            yield option.attribute, f"{option.name} has no effect in the {mode} section [{service.name}]"
+
+
+def _repetitions(services: Iterable[Service]) -> Iterator[ConfigWarning]:
+    names: set[str] = set()
+    users: dict[str, str] = {}
+    for service in services:
+        if service.name in names:
+            yield ConfigWarning(service.at, "", printable(f"another section is called [{service.name}], too"))
+        names.add(service.name)
+        for address in service.accept:
+            first = users.setdefault(address.text, service.name)
+            if first != service.name:
+                reason = f"[{first}] listens on {address} already"
+                yield ConfigWarning(service.where("accept"), "accept", printable(reason))
+
+
+_RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
+    _unverified,
+    _open_to_all,
+    _old_versions,
+    _weak_algorithms,
+    _readable_keys,
+)

@@ -1,0 +1,254 @@
+"""Options of the whole daemon: they stand before the first section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from culvert.config.options import WINDOWS, Merge, Option, not_yet, option
+from culvert.config.table.certificates import ENGINES
+from culvert.config.table.levels import DEBUG, DebugLevel, group_of, user_of
+from culvert.config.table.running import RIGHTS
+from culvert.config.values import (
+    DIRECTORY,
+    FILE,
+    FILE_OR_NONE,
+    SOME_TEXT,
+    YES_NO,
+    BadValue,
+    Kind,
+    choice,
+    nearest,
+    number,
+    whole,
+)
+
+SEEDING = not_yet("random numbers come from the kernel alone, no seed file is read or written")
+_ENGINE_PARTS = (
+    *("ALL", "RSA", "DSA", "ECDH", "ECDSA", "DH", "RAND", "CIPHERS", "DIGESTS"),
+    *("PKEY", "PKEY_CRYPTO", "PKEY_ASN1"),
+)
+
+
+def _workers(text: str) -> int | None:
+    return None if text.lower() == "auto" else whole(text, "Illegal number of workers", 1, 1024)
+
+
+def _facility(value: DebugLevel) -> Mapping[str, object]:
+    named = {"facility": value.facility} if value.facility else {}
+    return {"debug": value.level} | named
+
+
+def _engine_parts(text: str) -> str:
+    for part in text.split(","):
+        if part.strip().upper() not in _ENGINE_PARTS:
+            raise BadValue(f'"{part.strip()}" is no part of an engine', nearest(part, _ENGINE_PARTS))
+    return text
+
+
+def _assignment(reason: str, separators: str) -> Kind:
+    def parse(text: str) -> str:
+        rest = text
+        for separator in separators:
+            before, found, rest = rest.partition(separator)
+            if not before or not found:
+                raise BadValue(reason)
+        return text
+
+    return Kind("PROV:NAME=VALUE" if ":" in separators else "NAME=VALUE", parse)
+
+
+def _environment(text: str) -> str:
+    if not text or text.startswith("="):
+        raise BadValue("the name of a variable is needed")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Process:
+    """How the daemon runs and where it writes."""
+
+    workers: int | None = option(
+        "workers",
+        Kind("auto | number, 1 to 1024", _workers, lambda value: str(value or "auto")),
+        None,
+        "How many processes carry the tunnels; auto: one for each processor.",
+        since="Culvert",
+        reloadable=True,
+    )
+    foreground: str = option(
+        "foreground",
+        choice("yes", "quiet", "no"),
+        "no",
+        "Stay in the foreground; yes also logs to standard error.",
+        reloadable=False,
+    )
+    pid: str | None = option(
+        "pid", FILE_OR_NONE, None, "Write the number of the process here.", reloadable=False
+    )
+    chroot: str | None = option(
+        "chroot",
+        DIRECTORY,
+        None,
+        "Make this directory the root of the daemon.",
+        reloadable=False,
+        missing=not_yet("the daemon cannot change its root"),
+    )
+    setuid: str | None = option(
+        "setuid",
+        Kind("user", user_of),
+        None,
+        "Run as this user after the ports were opened.",
+        reloadable=False,
+        missing=RIGHTS,
+    )
+    setgid: str | None = option(
+        "setgid",
+        Kind("group", group_of),
+        None,
+        "Run as this group after the ports were opened.",
+        reloadable=False,
+        missing=RIGHTS,
+    )
+    debug: int = option(
+        "debug",
+        DEBUG,
+        5,
+        "The least important messages that are logged, and the facility of syslog they go to.",
+        also=_facility,
+        shown="daemon.notice",
+    )
+    facility: str = "daemon"  # set by `debug`
+    log: str = option(
+        "log",
+        choice("append", "overwrite"),
+        "append",
+        "What happens to an `output` file that is there already.",
+        since="5.00",
+    )
+    output: str | None = option("output", FILE, None, "Write the log to this file.")
+    syslog: bool = option("syslog", YES_NO, True, "Write the log to syslog.")
+    service: str = option(
+        "service",
+        SOME_TEXT,
+        "stunnel",
+        "The name of the program in syslog, and of the service without sections.",
+    )
+    set_env: tuple[str, ...] = option(
+        "setEnv",
+        Kind("NAME=VALUE", _environment),
+        (),
+        "Set a variable of the daemon's environment, or remove it.",
+        merge=Merge.JOIN,
+        since="5.75",
+        missing=not_yet("the environment is left as it is"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Library:
+    """Options of the TLS library as a whole."""
+
+    fips: bool = option(
+        "fips",
+        YES_NO,
+        False,
+        "Use algorithms that FIPS approves only.",
+        missing=not_yet("FIPS mode is left to the configuration of OpenSSL"),
+    )
+    compression: str | None = option(
+        "compression",
+        choice(
+            "deflate", "zlib", "rle", "zstd", "brotli", reason="Specified compression type is not available"
+        ),
+        None,
+        "Compress inside TLS 1.2 and older.",
+        missing=not_yet("compression inside TLS gives secrets away (CRIME)"),
+    )
+    engine: tuple[str, ...] = option(
+        "engine", SOME_TEXT, (), "Load an engine of OpenSSL.", merge=Merge.JOIN, missing=ENGINES
+    )
+    engine_ctrl: tuple[str, ...] = option(
+        "engineCtrl",
+        SOME_TEXT,
+        (),
+        "A command for the last engine, CMD[:ARG].",
+        merge=Merge.JOIN,
+        missing=ENGINES,
+    )
+    engine_default: tuple[str, ...] = option(
+        "engineDefault",
+        Kind("list of " + ",".join(_ENGINE_PARTS), _engine_parts),
+        (),
+        "What the last engine is used for.",
+        merge=Merge.JOIN,
+        since="5.00",
+        missing=ENGINES,
+    )
+    provider: tuple[str, ...] = option(
+        "provider",
+        SOME_TEXT,
+        (),
+        "Load a provider of OpenSSL.",
+        merge=Merge.JOIN,
+        since="5.75",
+        missing=ENGINES,
+    )
+    provider_parameter: tuple[str, ...] = option(
+        "providerParameter",
+        _assignment("Malformed parameter", ":="),
+        (),
+        "A parameter of a provider.",
+        merge=Merge.JOIN,
+        since="5.75",
+        missing=ENGINES,
+    )
+    egd: str | None = option("EGD", FILE, None, "A socket that gives random numbers.", missing=SEEDING)
+    rnd_bytes: int = option(
+        "RNDbytes",
+        number("Illegal number of bytes to read from random seed files", 0),
+        1024,
+        "How much of a seed file is read.",
+        unit="bytes",
+        missing=SEEDING,
+        neutral=(0, 64),
+    )
+    rnd_file: str | None = option(
+        "RNDfile", FILE, None, "A file that random numbers are seeded from.", missing=SEEDING
+    )
+    rnd_overwrite: bool = option(
+        "RNDoverwrite",
+        YES_NO,
+        False,
+        "Write new random data to the seed file.",
+        missing=SEEDING,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Windows:
+    """What only the Windows program has."""
+
+    icon_active: str | None = option(
+        "iconActive", FILE, None, "The icon while connections are open.", since="5.00", missing=WINDOWS
+    )
+    icon_error: str | None = option(
+        "iconError", FILE, None, "The icon after an error.", since="5.00", missing=WINDOWS
+    )
+    icon_idle: str | None = option(
+        "iconIdle", FILE, None, "The icon while nothing happens.", since="5.00", missing=WINDOWS
+    )
+    taskbar: bool = option(
+        "taskbar", YES_NO, True, "Show an icon in the task bar.", missing=WINDOWS, neutral=(False,)
+    )
+
+
+# Not a value but an act: the reader obeys it where it stands, in the global part and in sections.
+INCLUDE = Option(
+    name="include",
+    kind=DIRECTORY,
+    default=None,
+    since="5.18",
+    help="Read all files of a directory, in the order of their names, as if they stood here.",
+    merge=Merge.JOIN,
+)

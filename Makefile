@@ -49,7 +49,7 @@ types: $(VENV)/dev.stamp
 
 .PHONY: rings
 rings: $(VENV)/dev.stamp
-	@$(VENV)/bin/lint-imports --no-cache
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
 
 .PHONY: style
 style: lint types rings
@@ -67,15 +67,19 @@ bench: peers dev  ## measure the CPU and memory of culvert and its peers
 	@$(PY) -m bench $(BENCH)
 
 # Python itself frees little when it ends, so leaks are not looked for here; tests/ bound the growth of memory instead.
+# A worker that a sanitizer ends is replaced by another, which a test need not notice: any report left is a failure.
 SANITIZED := build/sanitize/src
+REPORT    := $(CURDIR)/build/sanitize/report
 .PHONY: sanitize
 sanitize: dev  ## the integration tests with AddressSanitizer and UBSan in the engine
-	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -R src/culvert $(SANITIZED)/ && rm -f $(SANITIZED)/culvert/_native.*.so
+	@rm -rf build/sanitize && mkdir -p $(SANITIZED) && cp -R src/culvert $(SANITIZED)/ && rm -f $(SANITIZED)/culvert/_native.*.so
 	@CULVERT_SANITIZE=address,undefined $(PY) scripts/compile_native.py $(SANITIZED)/culvert
 	@env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) CULVERT_SANITIZED=1 \
-	  $(PYTEST) -m integration -p no:cacheprovider
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(REPORT) \
+	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(REPORT) \
+	  PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(SANITIZED) CULVERT_SANITIZED=1 \
+	  $(PYTEST) -m "integration and not alone" -o timeout=600
+	@! cat $(REPORT).* 2>/dev/null
 
 .PHONY: format
 format: $(VENV)/dev.stamp  ## let ruff put the sources in order

@@ -8,8 +8,8 @@ CulvertError
         TlsError        OpenSSL refused; carries its error queue
         PeerError       the remote end broke the rules of a protocol
 
-Exceptions hold facts and the text is composed from them, so that a log line, a metric and a test each read the fact
-that they need.  All of them survive pickling: they cross pipes between supervisor and workers.
+Exceptions hold facts and the text is composed from them, so that a log line, a metric and a test each read
+the fact that they need.  All of them survive pickling: they cross pipes between supervisor and workers.
 """
 
 from __future__ import annotations

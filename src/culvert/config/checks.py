@@ -1,7 +1,8 @@
 """What must hold between the options of a section, and what this version of Culvert cannot do.
 
-Each rule is a function that yields complaints; a complaint names the attribute at whose line it is told, or nothing for the
-line of the section.  A rule is left out when a line of an attribute that it reads was wrong: that error comes first.
+Each rule is a function that yields complaints; a complaint names the attribute at whose line it is told, or
+nothing for the line of the section.  A rule is left out when a line of an attribute that it reads was wrong:
+that error comes first.
 """
 
 from __future__ import annotations

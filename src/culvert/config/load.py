@@ -1,7 +1,8 @@
-"""From the lines of a file to a Configuration: inheritance, then the checks; all errors are told, not only the first.
+"""From the lines of a file to a Configuration: inheritance, then the checks.  All errors are told at once.
 
-Options of services that stand before the first section are the defaults of every section behind them.  A section begins
-as a copy of these defaults; how its own lines go together with them is the business of each option's `Merge`.
+Options of services that stand before the first section are the defaults of every section behind them.  A
+section begins as a copy of these defaults; how its own lines go together with them is the business of each
+option's `Merge`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The configuration as typed, frozen values: what the loader makes of a file, and what a program may make itself.
+"""The configuration as typed, frozen values, made by the loader from a file or by a program itself.
 
-The fields are the table of options (culvert.config.table); attributes are the options' names in snake case.  Defaults are
-effective values: `Service(name="web", accept=(Address.parse("443"),), ...)` behaves as the same lines of a file would.
+The fields are the table of options (culvert.config.table); attributes are the options' names in snake case.
+Defaults are effective values: `Service(name="web", accept=(Address.parse("443"),), ...)` behaves as the same
+lines of a file would.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an option is.  The table itself is the fields of config.model: each carries one `Option` in its metadata.
+"""What an option is.  The table itself is the fields of config.model: each carries an `Option`.
 
-Everything that is known of an option stands in its one `option(...)` line: how it is read, what it is worth when it is not
-given, how lines of it add up, since when stunnel has it, and whether this version of Culvert does what it asks for.  The
-loader, `-help`, `-version`, docs/options.md and the tests all read the same line.
+Everything that is known of an option stands in its one `option(...)` line: how it is read, what it is worth
+when it is not given, how lines of it add up, since when stunnel has it, and whether this version of Culvert
+does what it asks for.  The loader, `-help`, `-version`, docs/options.md and the tests all read the same line.
 """
 
 from __future__ import annotations

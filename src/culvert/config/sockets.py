@@ -1,7 +1,7 @@
 """The `socket` option: `a|l|r:NAME=VALUE`, its names and the types of their values.
 
-a is the listening socket, l the accepted one, r the connected one.  Names are case-sensitive, as in the original.  The
-numbers behind the names belong to culvert.net, which alone knows the platform.
+a is the listening socket, l the accepted one, r the connected one.  Names are case-sensitive, as in the
+original.  The numbers behind the names belong to culvert.net, which alone knows the platform.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ SocketValue = int | tuple[int, int] | str
 class SocketOption(NamedTuple):
     """One socket option of one slot.
 
-    value: 0 or 1 for a flag, an integer, (on, seconds) for SO_LINGER, (seconds, microseconds) for the time limits,
+    value: 0 or 1 for a flag, an integer, (on, seconds) for SO_LINGER, (seconds, microseconds) for the time
+    limits,
         text for a device name.
     """
 
@@ -43,12 +44,12 @@ class Form(enum.Enum):
 
 
 _FLAGS = (
-    "SO_DEBUG SO_DONTROUTE SO_KEEPALIVE SO_OOBINLINE SO_REUSEADDR TCP_NODELAY IP_FREEBIND IP_BINDANY IPV6_BINDANY "
-    "IPV6_V6ONLY SO_EXCLUSIVEADDRUSE UDP_CORK UDP_NO_CHECK6_TX UDP_NO_CHECK6_RX UDP_GRO"
+    "SO_DEBUG SO_DONTROUTE SO_KEEPALIVE SO_OOBINLINE SO_REUSEADDR TCP_NODELAY IP_FREEBIND IP_BINDANY "
+    "IPV6_BINDANY IPV6_V6ONLY SO_EXCLUSIVEADDRUSE UDP_CORK UDP_NO_CHECK6_TX UDP_NO_CHECK6_RX UDP_GRO"
 )
 _INTEGERS = (
-    "SO_RCVBUF SO_SNDBUF SO_RCVLOWAT SO_SNDLOWAT TCP_KEEPCNT TCP_KEEPIDLE TCP_KEEPINTVL TCP_USER_TIMEOUT IP_TOS IP_TTL "
-    "TCP_MAXSEG UDP_ENCAP UDP_SEGMENT"
+    "SO_RCVBUF SO_SNDBUF SO_RCVLOWAT SO_SNDLOWAT TCP_KEEPCNT TCP_KEEPIDLE TCP_KEEPINTVL TCP_USER_TIMEOUT "
+    "IP_TOS IP_TTL TCP_MAXSEG UDP_ENCAP UDP_SEGMENT"
 )
 NAMES: Mapping[str, Form] = MappingProxyType(
     dict.fromkeys(_FLAGS.split(), Form.FLAG)
@@ -61,7 +62,8 @@ NAMES: Mapping[str, Form] = MappingProxyType(
     }
 )
 
-# Why a name cannot be had here; the names of other platforms are known so that the refusal can say more than "unknown".
+# Why a name cannot be had here; the names of other platforms are known so that the refusal can say more than
+# "unknown".
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "SO_EXCLUSIVEADDRUSE": "is a Windows socket option; it means nothing on this platform",
@@ -92,7 +94,7 @@ DEFAULTS: tuple[SocketOption, ...] = (
 def merge(
     changes: Iterable[SocketOption], base: Sequence[SocketOption] = DEFAULTS
 ) -> tuple[SocketOption, ...]:
-    """`base` with each change put in place of the same name in the same slot; the last change of a name wins."""
+    """`base` with each change in place of the same name in the same slot; the last change wins."""
     effective = {(each.slot, each.name): each for each in base}
     effective.update(((each.slot, each.name), each) for each in changes)
     return tuple(effective.values())

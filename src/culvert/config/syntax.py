@@ -1,10 +1,12 @@
 """Lines of configuration files: sections and settings with their positions, includes followed.
 
-The grammar is stunnel's: one `[section]` or `name = value` a line, comments only in lines of their own, no quoting, no
-continuation.  Bytes that are no UTF-8 are kept by surrogateescape, so file names of any encoding work.
+The grammar is stunnel's: one `[section]` or `name = value` a line, comments only in lines of their own, no
+quoting, no continuation.  Bytes that are no UTF-8 are kept by surrogateescape, so file names of any encoding
+work.
 
-What the original does silently and what hurts an operator is told instead: a line that is too long is an error and not
-two lines, what stands behind a NUL byte is named, an include that includes itself is found at its first turn.
+What the original does silently and what hurts an operator is told instead: a line that is too long is an
+error and not two lines, what stands behind a NUL byte is named, an include that includes itself is found at
+its first turn.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Abandoned(Exception):
 class Reader:
     """Reads a configuration with everything that it includes.
 
-    Errors and messages are collected in order; `files` numbers the files in the order in which they were opened.
+    Errors and messages are collected in order; `files` numbers the files in the order in which they were
+    opened.
     """
 
     def __init__(self) -> None:

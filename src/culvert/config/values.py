@@ -1,6 +1,7 @@
 """The types of values: text of the file -> plain Python, or BadValue with the reason.
 
-One function per type, not per option.  Numbers are C's: decimal, optional sign, nothing behind; keywords match in any case.
+One function per type, not per option.  Numbers are C's: decimal, optional sign, nothing behind; keywords
+match in any case.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _keywords(shown: str, words: dict[str, Any], reason: Callable[[str], str]) -
 
 
 def choice(*words: str, reason: str = "", **synonyms: str) -> Kind:
-    """One of a few words, in any case; the value is the word as it is spelt here.  synonyms: other word=word."""
+    """One of a few words in any case; the value is the word as spelt here.  synonyms: other=word."""
     listed = " or ".join([", ".join(f"'{each}'" for each in words[:-1]), f"'{words[-1]}'"])
     said = reason or f"The argument needs to be {'either ' if len(words) == 2 else ''}{listed}"
     table = {word: word for word in words} | synonyms

@@ -126,16 +126,16 @@ class Trust:
 class Verification:
     """Which certificates of a peer pass.
 
-    The four switches are evaluated in the order of their lines, and the last line wins.  A program that gives none of
-    request_cert and require_cert gets what verify, verify_chain and verify_peer imply.
+    The four switches are evaluated in the order of their lines, and the last line wins.  A program that gives
+    none of request_cert and require_cert gets what verify, verify_chain and verify_peer imply.
     """
 
     verify: int | None = option(
         "verify",
         number("Bad verify level", 0, 4),
         None,
-        "Check the peer's certificate: 0 ask for it, 1 check the chain if there is one, 2 demand and check the chain, "
-        "3 like 2 and it must be installed here, 4 it must be installed here.",
+        "Check the peer's certificate: 0 ask for it, 1 check the chain if there is one, 2 demand it and check "
+        "the chain, 3 like 2 and it must be installed here, 4 it must be installed here.",
         obsolete='"verify" is obsolete: "verifyChain", "verifyPeer" and "requireCert" say what is meant',
         also=level_flags,
     )

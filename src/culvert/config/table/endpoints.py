@@ -61,13 +61,13 @@ class Endpoints:
         "delay",
         YES_NO,
         False,
-        "Look the names of `connect` up for every connection instead of once at the start; implies `failover = prio`.",
+        "Look the names of `connect` up for every connection, not once at the start; implies `failover = prio`.",
     )
     failover: str = option(
         "failover",
         choice("rr", "prio"),
         "prio",
-        "Which of several `connect` addresses comes first: the next one each time (rr) or always the first (prio).",
+        "Which of several `connect` addresses comes first: the next each time (rr), or always the same (prio).",
     )
     local: str | None = option("local", SOME_TEXT, None, "The own address from which `connect` is reached.")
     reset: bool = option(
@@ -77,7 +77,7 @@ class Endpoints:
         "closeNotify",
         choice("required", "optional"),
         "required",
-        "Whether a TLS peer must announce its end; `optional` takes a bare end of the TCP connection for a clean one.",
+        "Whether a TLS peer must announce its end; `optional` takes a bare end of TCP for a clean one.",
         since="Culvert",
     )
     socket: tuple[SocketOption, ...] = option(

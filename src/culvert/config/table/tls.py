@@ -96,8 +96,8 @@ class Tls:
         "sni",
         TEXT,
         None,
-        "Client: the server name to send, empty for none. Server: SECTION:PATTERN, the names that this section handles "
-        "for another one.",
+        "Client: the server name to send, empty for none. Server: SECTION:PATTERN, the names that this section "
+        "handles for another one.",
         shown="client: the host of `connect`",
     )
     config: tuple[str, ...] = option(

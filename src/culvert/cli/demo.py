@@ -114,8 +114,8 @@ async def _show(*, once: bool) -> None:
         print(_report(scene, passages), flush=True)
         if not once:
             print("\nUp until Ctrl-C.", flush=True)
-            await asyncio.gather(scene.server.discard_log(), scene.client.discard_log())
-            raise RequestFailed("both daemons have ended")
+            await asyncio.gather(scene.server.ended(), scene.client.ended())
+            raise RequestFailed("both tunnels have ended")
 
 
 @asynccontextmanager

@@ -49,8 +49,8 @@ class Daemon:
             raise DaemonFailed(self.file, pattern, tuple(self._log)) from None
         return self._log[start:]
 
-    async def discard_log(self) -> None:
-        """Read the log for as long as there is one: a full pipe would stop the daemon."""
+    async def ended(self) -> None:
+        """Read the log to its end, which is the end of the daemon; what nobody reads would be lost anyhow."""
         assert self._process.stderr is not None
         while await self._process.stderr.read(65536):
             pass
@@ -86,6 +86,7 @@ async def daemon(file: Path) -> AsyncIterator[Daemon]:
         str(file),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the demonstration, which then ends its daemons in order
     )
     child = Daemon(file, process)
     try:

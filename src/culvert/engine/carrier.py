@@ -1,12 +1,13 @@
 """One tunnel as the engine sees it, and the driver of its life.
 
-Theory of operation.  The life of a tunnel is a coroutine, but not an asyncio task: the engine resumes it directly with
-the decision it waits for, which costs about a microsecond where a task and a future cost ten.  Such a coroutine may
-await only operations of its carrier.  What belongs to asyncio (a name look-up, a sleep) is awaited through
-``outside()``, which makes it a task of the running loop and resumes the life when that is done.
+Theory of operation.  The life of a tunnel is a coroutine, but not an asyncio task: the engine resumes it
+directly with the decision it waits for, which costs about a microsecond where a task and a future cost ten.
+Such a coroutine may await only operations of its carrier.  What belongs to asyncio (a name look-up, a
+sleep) is awaited through ``outside()``, which makes it a task of the running loop and resumes the life when
+that is done.
 
-Exactly one operation is under way at a time.  ``stop()`` throws TunnelStopped into the life wherever it waits.  When the
-life ends, however it does, its carrier is closed.
+Exactly one operation is under way at a time.  ``stop()`` throws TunnelStopped into the life wherever it
+waits.  When the life ends, however it does, its carrier is closed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Carrier:
     __slots__ = ("_cdata", "_engine", "_life", "_outside", "_session", "handle", "peer")
 
     def __init__(self, engine: Engine, cdata: Any, peer: bytes) -> None:
-        """``peer``: the packed struct sockaddr of the accepted connection; may be cut short for Unix sockets."""
+        """``peer``: the packed struct sockaddr of the accepted connection; may be cut short for Unix
+        sockets.
+        """
         self._engine = engine
         self._cdata = cdata
         self._life: Coroutine[Any, Any, None] | None = None
@@ -100,8 +103,9 @@ class Carrier:
     async def relay(self, idle: float | None, close: float | None, *, tolerant: bool) -> Ending:
         """Relay until both directions are over.
 
-        idle: seconds without a byte that end the tunnel, None: never.  close: the same once one direction has ended;
-        0 does not wait for the other.  tolerant: take a TCP end without close_notify for a clean end.
+        idle: seconds without a byte that end the tunnel, None: never.  close: the same once one direction
+        has ended; 0 does not wait for the other.  tolerant: take a TCP end without close_notify for a clean
+        end.
         """
         closing = 0 if close is not None and close <= 0 else _milliseconds(close, _FOREVER)
         status = lib.tunnel_relay(self._cdata, _milliseconds(idle), closing, tolerant)
@@ -212,5 +216,3 @@ class Carrier:
     def _tls_errors(self) -> tuple[int, ...]:
         first, last = self._cdata.tls_errors
         return (first, last) if first else ()
-
-

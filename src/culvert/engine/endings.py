@@ -57,31 +57,36 @@ def describe(cause: Cause, errno: int) -> str:
 class OperationFailed(TunnelError):
     """An operation of a tunnel failed; the tunnel can only be closed, or dial another address.
 
-    cause: what happened; errno: of the descriptor, 0 when it is not to blame; tls_errors: OpenSSL's codes, the
-    first and the last of its queue (ERR_get_error(3)), empty when it has none.
+    cause: what happened; errno: of the descriptor, 0 when it is not to blame; tls_errors: OpenSSL's codes,
+    the first and the last of its queue (ERR_get_error(3)), empty when it has none.
     """
 
-    def __init__(self, cause: Cause, errno: int = 0, tls_errors: tuple[int, ...] = ()) -> None:
-        super().__init__(cause, errno, tls_errors)
-        self.cause, self.errno, self.tls_errors = cause, errno, tls_errors
+    doing = "use a tunnel"
 
-    def __str__(self) -> str:
-        return describe(self.cause, self.errno)
+    def __init__(self, cause: Cause, errno: int = 0, tls_errors: tuple[int, ...] = ()) -> None:
+        super().__init__(self.doing, describe(cause, errno))
+        self.args = (cause, errno, tls_errors)  # what unpickling calls the constructor with
+        self.cause, self.errno, self.tls_errors = cause, errno, tls_errors
 
 
 class HandshakeFailed(OperationFailed):
     """TLS could not be established."""
 
+    doing = "shake hands"
+
 
 class DialFailed(OperationFailed):
     """One address of a far end could not be reached."""
+
+    doing = "connect"
 
 
 class TunnelStopped(TunnelError):
     """The tunnel was ended from outside: its service stops."""
 
-    def __str__(self) -> str:
-        return "stopped"
+    def __init__(self) -> None:
+        super().__init__("the service stops", "")
+        self.args = ()
 
 
 class Ending(NamedTuple):

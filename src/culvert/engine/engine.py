@@ -18,7 +18,9 @@ Crash = Callable[[Carrier, Exception], None]
 
 
 class SocketOptions:
-    """Options for sockets that are dialled, in the engine's form: (level, name, value) each, at most 20 octets."""
+    """Options for sockets that are dialled, in the engine's form: (level, name, value) each, at most 20
+    octets.
+    """
 
     __slots__ = ("cdata", "count")
 
@@ -34,7 +36,11 @@ class Listener:
     """A listening socket that the engine accepts from."""
 
     def __init__(
-        self, engine: Engine, cdata: Any, accepted: Callable[[Carrier], None], starved: Callable[[Listener, int], None]
+        self,
+        engine: Engine,
+        cdata: Any,
+        accepted: Callable[[Carrier], None],
+        starved: Callable[[Listener, int], None],
     ) -> None:
         self._engine = engine
         self._cdata = cdata
@@ -61,7 +67,9 @@ class Listener:
 
 
 class Engine:
-    """One per event loop.  ``EngineLoop`` runs one as its selector; ``attach()`` puts one under any other loop."""
+    """One per event loop.  ``EngineLoop`` runs one as its selector; ``attach()`` puts one under any other
+    loop.
+    """
 
     def __init__(self, *, with_alarm: bool = False) -> None:
         """``with_alarm``: timers wake whoever watches ``descriptor``; for engines under another loop."""
@@ -91,9 +99,9 @@ class Engine:
     ) -> Listener:
         """Accept connections from a listening, non-blocking socket; the listener owns the descriptor.
 
-        accepted: is given each new carrier and starts its life.  starved: is told when accept(2) failed for want of
-        descriptors or memory (errno); the listener is paused then.  exclusive: other processes accept from the same
-        socket, and one of them is enough for a connection.  Raises OSError.
+        accepted: is given each new carrier and starts its life.  starved: is told when accept(2) failed for
+        want of descriptors or memory (errno); the listener is paused then.  exclusive: other processes
+        accept from the same socket, and one of them is enough for a connection.  Raises OSError.
         """
         self._last_listener += 1
         cdata = lib.listener_open(self.cdata, descriptor, self._last_listener, exclusive)
@@ -112,7 +120,8 @@ class Engine:
         return self._carry(cdata, peer)
 
     def run(self, timeout: int) -> int:
-        """Move bytes until there is something to do in Python, for at most ``timeout`` ms (-1: no bound); then do it.
+        """Move bytes until there is something to do in Python, for at most ``timeout`` ms (-1: no bound);
+        then do it.
 
         Returns -errno when a signal or an error came, 1 when tunnels wait for a further turn, else 0.
         """

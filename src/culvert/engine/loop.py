@@ -1,9 +1,9 @@
 """asyncio over the engine: the engine's epoll set is the loop's selector.
 
-Theory of operation.  ``select()`` runs the engine, and acts on its decisions itself.  It goes back to asyncio only when
-a descriptor of asyncio is ready, a timer is due, a signal came, or a decision led to something that asyncio has to do;
-the loop notes the last by ``call_soon`` and ``call_at``.  So a life that awaits only the engine never passes through
-asyncio's queue.
+Theory of operation.  ``select()`` runs the engine, and acts on its decisions itself.  It goes back to
+asyncio only when a descriptor of asyncio is ready, a timer is due, a signal came, or a decision led to
+something that asyncio has to do; the loop notes the last by ``call_soon`` and ``call_at``.  So a life that
+awaits only the engine never passes through asyncio's queue.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import select
 import selectors
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from contextvars import Context
+from typing import Any, Final, TypeVarTuple, Unpack
 
 from culvert.engine.engine import Engine
 from culvert.openssl._lib import lib
+
+Arguments = TypeVarTuple("Arguments")
 
 _READ: Final = select.EPOLLIN
 _WRITE: Final = select.EPOLLOUT
@@ -118,12 +121,23 @@ class EngineLoop(asyncio.SelectorEventLoop):
         self._engine_selector = EngineSelector(self.engine)
         super().__init__(self._engine_selector)
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
         """As asyncio's; select() is told to come back."""
         self._engine_selector.called = True
         return super().call_soon(callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         """As asyncio's; select() is told to come back, since the timer may be due before its time-out."""
         self._engine_selector.called = True
         return super().call_at(when, callback, *args, context=context)

@@ -1,0 +1,1 @@
+"""A running service, and one tunnel's life from accept to close."""

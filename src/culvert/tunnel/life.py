@@ -1,0 +1,127 @@
+"""One tunnel's life, from accept to close; the coroutine ``live`` reads top to bottom as it happens.
+
+It awaits only the engine (see culvert.engine.carrier): handshake, dial and relay are one awaited call each.
+Lines that nobody wants are not composed, and the identifier that marks them is not drawn either: at a quiet
+log level a tunnel costs its five steps and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from culvert.engine import Carrier, Cause, Ending, HandshakeFailed, Side, TunnelStopped
+from culvert.errors import TlsError
+from culvert.net import addresses
+from culvert.net.addresses import Endpoint
+from culvert.observe.log import DEBUG, ERR, INFO, NOTICE, Log
+from culvert.tunnel import closing
+from culvert.tunnel.far_end import Unreachable
+from culvert.tunnel.states import State
+
+if TYPE_CHECKING:
+    from culvert.openssl.session import Session
+    from culvert.tunnel.service import RunningService
+
+
+class Tunnel:
+    """A connection that a service has accepted, and what becomes of it."""
+
+    __slots__ = ("_log", "_service", "carrier", "session", "state")
+
+    def __init__(self, service: RunningService, carrier: Carrier) -> None:
+        self._service = service
+        self._log: Log | None = None
+        self.carrier = carrier
+        self.session: Session | None = None
+        self.state = State.ADMITTING
+
+    def say(self, level: int, text: str) -> None:
+        """Write a line of this connection's log, which has an identifier from its first line on."""
+        if level > self._service.level:
+            return
+        if self._log is None:
+            self._log = self._service.new_log()
+        self._log.write(level, text)
+
+    async def live(self) -> None:
+        """Handshake and dial, in the order of the mode; relay; close."""
+        service = self._service
+        end = closing.BROKEN
+        try:
+            if service.level >= NOTICE:
+                self._say_accepted()
+            if service.client:
+                endpoint = await self._dial()
+                await self._handshake(Side.DIALLED, service.far_end.session_key(endpoint))
+            else:
+                await self._handshake(Side.ACCEPTED, None)
+                await self._dial()
+            self.state = State.RELAYING
+            end = self._ended(await self._relay())
+        except HandshakeFailed as failure:
+            end = self._handshake_failed(failure)
+        except (TunnelStopped, Unreachable):
+            pass  # who raised them has written the line
+        except TlsError as error:
+            self.say(ERR, str(error))
+        finally:
+            self._close(end)
+
+    async def _dial(self) -> Endpoint:
+        self.state = State.DIALLING
+        return await self._service.far_end.dial(self.carrier, self._service.level, self.say)
+
+    async def _handshake(self, side: Side, destination: str | None) -> None:
+        self.state = State.HANDSHAKING
+        service = self._service
+        policy = service.plan.policy
+        session = policy.session(destination, self.say)
+        self.session = session
+        if service.level >= INFO:
+            self._say_all(policy.before_lines(session))
+        await self.carrier.handshake(side, session, service.plan.service.timeout_busy)
+        if service.level >= INFO:
+            self._say_all(policy.handshake_lines(session))
+
+    async def _relay(self) -> Ending:
+        options = self._service.plan.service
+        return await self.carrier.relay(
+            options.timeout_idle, options.timeout_close, tolerant=options.close_notify == "optional"
+        )
+
+    def _ended(self, ending: Ending) -> closing.Closing:
+        closing.say_relay_end(self._service.level, self.say, ending)
+        if ending.orderly:
+            return closing.CLEAN
+        return closing.ALERTED if closing.alert_was_sent(ending.cause, ending.tls_errors) else closing.BROKEN
+
+    def _handshake_failed(self, failure: HandshakeFailed) -> closing.Closing:
+        closing.say_handshake_failure(self.say, failure, client=self._service.client)
+        if failure.cause is Cause.EOF or closing.alert_was_sent(failure.cause, failure.tls_errors):
+            return closing.ALERTED
+        return closing.BROKEN
+
+    def _close(self, end: closing.Closing) -> None:
+        self.state = State.CLOSED
+        service = self._service
+        if not service.plan.service.reset:
+            end = closing.CLEAN
+        if service.level >= NOTICE:
+            self.say(NOTICE, end.statistics(self.carrier, client=service.client))
+        if self.session is not None:
+            self.session.close()
+        end.close(self.carrier, client=service.client)
+        service.finished(self)
+
+    def _say_accepted(self) -> None:
+        service, peer = self._service, addresses.unpack(self.carrier.peer)
+        if service.level >= DEBUG:
+            number = self.carrier.descriptor(Side.ACCEPTED)
+            self.say(DEBUG, f"Service [{service.name}] accepted (FD={number}) from {peer}")
+            self.say(DEBUG, f"Service [{service.name}] started")
+        self.say(NOTICE, f"Service [{service.name}] accepted connection from {peer}")
+
+    def _say_all(self, lines: Iterable[tuple[int, str]]) -> None:
+        for level, text in lines:
+            self.say(level, text)

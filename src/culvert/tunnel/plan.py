@@ -1,0 +1,103 @@
+"""From a configuration to what a service needs to run: made once, before workers are forked, and never
+changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from culvert import tls
+from culvert.config.model import Configuration, Service
+from culvert.config.values import Address
+from culvert.engine import SocketOptions
+from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
+from culvert.net import addresses, sockets
+from culvert.net.addresses import Endpoint
+from culvert.observe.log import DEBUG, INFO
+
+Say = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServicePlan:
+    """One service, ready to run in any process that is forked from this one.
+
+    destinations: where `connect` leads, in order; empty when the names are looked up for each connection.
+    sources: the own addresses for dialling, by address family; empty when the kernel chooses.
+    dial_options: set on every dialled socket; accept_options: on every accepted one that did not inherit
+    them.
+    """
+
+    service: Service
+    policy: tls.TlsPolicy
+    destinations: tuple[Endpoint, ...]
+    sources: dict[int, Endpoint]
+    dial_options: SocketOptions
+    accept_options: sockets.Compiled
+
+
+def plan_services(
+    configuration: Configuration, say: Say = lambda _level, _text: None
+) -> tuple[ServicePlan, ...]:
+    """Resolve names and make the TLS contexts of every service; blocks, and may ask for pass phrases.
+
+    say: takes the lines that come up, with their level.  Raises ConfigErrors with everything that is wrong.
+    """
+    plans: list[ServicePlan] = []
+    errors: list[ConfigError] = []
+    for service in configuration.services:
+        say(INFO, f"Initializing service [{service.name}]")
+        try:
+            plans.append(plan_service(service, say))
+        except ConfigErrors as several:
+            errors.extend(several.errors)
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise ConfigErrors(errors)
+    return tuple(plans)
+
+
+def plan_service(service: Service, say: Say = lambda _level, _text: None) -> ServicePlan:
+    """The same for one service.  Raises ConfigError or ConfigErrors."""
+    policy = tls.build(service)
+    try:
+        accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
+        dial_options = sockets.compile(service.socket, "r")
+    except SystemRefusal as refusal:
+        raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
+    return ServicePlan(
+        service,
+        policy,
+        _destinations(service, say),
+        _sources(service),
+        SocketOptions(dial_options),
+        accept_options,
+    )
+
+
+def _destinations(service: Service, say: Say) -> tuple[Endpoint, ...]:
+    """Resolve `connect`.  A name that is not known now is looked up for each connection instead."""
+    if service.delay:
+        return ()
+    try:
+        found = tuple(
+            each for address in service.connect for each in addresses.resolve(address, passive=False)
+        )
+    except SystemRefusal as refusal:
+        say(DEBUG, str(refusal))
+        say(INFO, "Cannot resolve connect target - delaying DNS lookup")
+        return ()
+    return tuple(dict.fromkeys(found))
+
+
+def _sources(service: Service) -> dict[int, Endpoint]:
+    if service.local is None:
+        return {}
+    try:
+        found = addresses.resolve(Address(host=service.local, port="0", path=None), passive=False)
+    except SystemRefusal as refusal:
+        reason = f"Failed to resolve local address: {refusal}"
+        raise ConfigError(service.where("local"), "local", reason) from refusal
+    return {each.family: each for each in reversed(found)}

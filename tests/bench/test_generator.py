@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -52,9 +52,14 @@ class TlsServer(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self, handler: type[Answer], context: ssl.SSLContext) -> None:
+    def __init__(self, handler: type[Answer], context: Callable[[], ssl.SSLContext]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self._context = context
+
+    def get_request(self) -> tuple[ssl.SSLSocket, object]:
+        client, address = super().get_request()
+        tls = self._context().wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        return tls, address
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client that refuses us is what some tests want."""
@@ -76,12 +81,19 @@ def serving(
     handler: type[Answer] = Answer,
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     tickets: int = 2,
+    forgetful: bool = False,
 ) -> Iterator[int]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.maximum_version = newest
-    context.num_tickets = tickets
-    with TlsServer(handler, context) as server:
+    """Serve on the port that is given; a forgetful server has new ticket keys for every connection."""
+
+    def fresh() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        context.maximum_version = newest
+        context.num_tickets = tickets
+        return context
+
+    kept = fresh()
+    with TlsServer(handler, fresh if forgetful else lambda: kept) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -110,6 +122,11 @@ def test_resumed_visits_are_resumed_every_time(program: Path, certificate: Path)
 
 def test_a_server_without_tickets_fails_the_resumption(program: Path, certificate: Path) -> None:
     with serving(certificate, tickets=0) as port, pytest.raises(BenchError, match="no session ticket came"):
+        run(program, certificate, port, "-n", "2", "-r", "visits")
+
+
+def test_a_ticket_that_is_not_taken_fails_the_resumption(program: Path, certificate: Path) -> None:
+    with serving(certificate, forgetful=True) as port, pytest.raises(BenchError, match="was not resumed"):
         run(program, certificate, port, "-n", "2", "-r", "visits")
 
 

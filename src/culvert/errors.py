@@ -43,6 +43,21 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+class ConfigWarning(NamedTuple):
+    """What works, but perhaps not as the operator thinks; it is nobody's duty to act.
+
+    reason: a whole line for the log (level 4).
+    """
+
+    at: Where | None
+    option: str
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"{self.at}: " if self.at else ""
+        return printable(f"{place}{self.option}: {self.reason}" if self.option else f"{place}{self.reason}")
+
+
 class CulvertError(Exception):
     """Anything that Culvert raises on purpose."""
 
@@ -70,10 +85,10 @@ class ConfigError(CulvertError):
 class ConfigErrors(CulvertError):
     """Everything that is wrong in a configuration, in the order of its lines; str() has one line for each.
 
-    warnings: what was found besides and would not have stopped the start (config.model.ConfigWarning).
+    warnings: what was found besides and would not have stopped the start.
     """
 
-    def __init__(self, errors: Iterable[ConfigError], warnings: Iterable[object] = ()) -> None:
+    def __init__(self, errors: Iterable[ConfigError], warnings: Iterable[ConfigWarning] = ()) -> None:
         self.errors, self.warnings = tuple(errors), tuple(warnings)
         super().__init__(self.errors, self.warnings)
 

@@ -7,9 +7,10 @@ service = culvert.config.Service(name="web", accept=(Address.parse("443"),), con
 from __future__ import annotations
 
 from culvert.config.load import load_bytes, load_descriptor, load_file, load_text
-from culvert.config.model import Configuration, ConfigWarning, GlobalOptions, Message, Service
+from culvert.config.model import Configuration, GlobalOptions, Message, Service
 from culvert.config.sockets import SocketOption
 from culvert.config.values import Address
+from culvert.errors import ConfigWarning
 
 __all__ = (
     "Address",

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from culvert.config.draft import Draft
-from culvert.config.model import SERVICE, ConfigWarning, Service
+from culvert.config.model import SERVICE, Service
 from culvert.config.tlsnames import VERSIONS
-from culvert.errors import printable
+from culvert.errors import ConfigWarning, printable
 
 _SECURE = VERSIONS.index("TLSv1.2")
 _WEAK_CIPHERS = frozenset(

@@ -20,7 +20,6 @@ from culvert.config.model import (
     SERVICE,
     SERVICE_NAMES,
     Configuration,
-    ConfigWarning,
     GlobalOptions,
     Message,
     Service,
@@ -28,7 +27,7 @@ from culvert.config.model import (
 from culvert.config.options import Option
 from culvert.config.syntax import Reader, Section, Setting
 from culvert.config.values import BadValue, nearest
-from culvert.errors import ConfigError, ConfigErrors, Where
+from culvert.errors import ConfigError, ConfigErrors, ConfigWarning, Where
 
 _MOST_HINTS = 50  # looking for a near name takes about a millisecond
 _EVERY_NAME = tuple({each.name for each in (*GLOBAL, *SERVICE)})

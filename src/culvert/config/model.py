@@ -21,7 +21,7 @@ from culvert.config.table.process import INCLUDE, Library, Process, Windows
 from culvert.config.table.running import Running, Timers
 from culvert.config.table.tls import DEFAULT_VERSION_MIN, Sessions, Tls
 from culvert.config.tlsnames import VERSIONS, options_cleared, options_set
-from culvert.errors import Where, printable
+from culvert.errors import ConfigWarning, Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +91,6 @@ class Service(
     def options_cleared(self) -> frozenset[str]:
         """Names of `options` to clear after those to set have been set."""
         return options_cleared(self.options)
-
-
-class ConfigWarning(NamedTuple):
-    """What works, but perhaps not as the operator thinks.  reason: a whole line for the log (level 4)."""
-
-    at: Where | None
-    option: str
-    reason: str
-
-    def __str__(self) -> str:
-        place = f"{self.at}: " if self.at else ""
-        return printable(f"{place}{self.option}: {self.reason}" if self.option else f"{place}{self.reason}")
 
 
 class Message(NamedTuple):

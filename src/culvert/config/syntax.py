@@ -16,8 +16,8 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from culvert.config.model import ConfigWarning, Message
-from culvert.errors import ConfigError, Where, printable
+from culvert.config.model import Message
+from culvert.errors import ConfigError, ConfigWarning, Where, printable
 
 MAX_LINE = 16_383  # bytes of a line, its end not counted
 MAX_FILE = 64 << 20  # bytes of one file

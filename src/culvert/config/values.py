@@ -6,7 +6,6 @@ match in any case.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ class BadValue(ValueError):
 
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.7) -> str | None:
     """The word of `words` that looks most like `word` in any case, or None when none does."""
+    import difflib  # only files with a mistake pay for the import
+
     known = {each.lower(): each for each in words}
     found = difflib.get_close_matches(word[:64].lower(), known, n=1, cutoff=cutoff)
     return known[found[0]] if found else None

@@ -134,8 +134,8 @@ class Verification:
         "verify",
         number("Bad verify level", 0, 4),
         None,
-        "Check the peer's certificate: 0 ask for it, 1 check the chain if there is one, 2 demand it and check "
-        "the chain, 3 like 2 and it must be installed here, 4 it must be installed here.",
+        "Check the peer's certificate: 0 ask for it, 1 check the chain if there is one, 2 demand it and "
+        "check the chain, 3 like 2 and it must be installed here, 4 it must be installed here.",
         obsolete='"verify" is obsolete: "verifyChain", "verifyPeer" and "requireCert" say what is meant',
         also=level_flags,
     )

@@ -61,13 +61,13 @@ class Endpoints:
         "delay",
         YES_NO,
         False,
-        "Look the names of `connect` up for every connection, not once at the start; implies `failover = prio`.",
+        "Look `connect` up for every connection, not once at the start; implies `failover = prio`.",
     )
     failover: str = option(
         "failover",
         choice("rr", "prio"),
         "prio",
-        "Which of several `connect` addresses comes first: the next each time (rr), or always the same (prio).",
+        "Which of several addresses comes first: the next each time (rr), or always the same (prio).",
     )
     local: str | None = option("local", SOME_TEXT, None, "The own address from which `connect` is reached.")
     reset: bool = option(

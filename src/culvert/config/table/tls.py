@@ -59,7 +59,12 @@ class Tls:
         shown=f"X25519MLKEM768 where OpenSSL has it, then {DEFAULT_CURVES}",
     )
     ssl_version: str | None = option(
-        "sslVersion", VERSION, None, "Speak this protocol version only.", also=_both_bounds, shown="all"
+        "sslVersion",
+        VERSION,
+        None,
+        "Speak this protocol version only.",
+        also=_both_bounds,
+        shown="sslVersionMin to sslVersionMax",
     )
     ssl_version_min: str | None = option(
         "sslVersionMin",
@@ -96,8 +101,8 @@ class Tls:
         "sni",
         TEXT,
         None,
-        "Client: the server name to send, empty for none. Server: SECTION:PATTERN, the names that this section "
-        "handles for another one.",
+        "Client: the server name to send, empty for none. Server: SECTION:PATTERN, names that "
+        "this section handles for another one.",
         shown="client: the host of `connect`",
     )
     config: tuple[str, ...] = option(

@@ -41,18 +41,28 @@ class Outlet:
             sinks.append(Stderr())
         return sinks
 
-    def use(self, options: GlobalOptions, sinks: list[logging.Handler]) -> None:
-        """Write to these sinks from now on, first what has waited; close the ones before."""
+    def use(self, options: GlobalOptions, sinks: list[logging.Handler]) -> list[logging.Handler]:
+        """Write to these sinks from now on, first what has waited.
+
+        Returns the sinks before them, still open, so that a reload that fails can go back to them.
+        """
         self._overwrite = options.log == "overwrite"
-        if self._overwrite:
-            _truncate(sinks)
         old, self._sinks = self._sinks, sinks
+        for sink in old:
+            LOGGER.removeHandler(sink)
         for sink in sinks:
             LOGGER.addHandler(sink)
         LOGGER.removeHandler(self.backlog)
         self.log.level = options.debug
         self.backlog.replay(sinks, options.debug)
-        _close(old)
+        return old
+
+    def begin_file(self) -> None:
+        """Empty the output file if it is to be overwritten; for the process that starts the daemon."""
+        if self._overwrite:
+            for sink in self._sinks:
+                if isinstance(sink, LogFile):
+                    sink.truncate()
 
     def reopen(self, *, may_truncate: bool) -> bool:
         """Open the output file anew, after a rename.
@@ -67,29 +77,20 @@ class Outlet:
         except SystemRefusal as refusal:
             self.log.write(ERR, str(refusal))
             return False
-        if may_truncate and self._overwrite:
-            _truncate(files)
+        if may_truncate:
+            self.begin_file()
         return bool(files)
 
     def close(self) -> None:
         """Close every sink; lines written later are lost."""
         LOGGER.removeHandler(self.backlog)
-        _close(self._sinks)
+        for sink in self._sinks:
+            LOGGER.removeHandler(sink)
+        discard(self._sinks)
         self._sinks = []
 
 
-def discard(sinks: list[logging.Handler]) -> None:
-    """Close sinks that were prepared and are not wanted after all."""
-    _close(sinks)
-
-
-def _truncate(sinks: Sequence[logging.Handler]) -> None:
+def discard(sinks: Sequence[logging.Handler]) -> None:
+    """Close sinks that nobody writes to."""
     for sink in sinks:
-        if isinstance(sink, LogFile):
-            sink.truncate()
-
-
-def _close(sinks: list[logging.Handler]) -> None:
-    for sink in sinks:
-        LOGGER.removeHandler(sink)
         sink.close()

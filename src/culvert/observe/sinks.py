@@ -30,7 +30,8 @@ SYSLOG_RETRY_SECONDS: Final = 1.0
 
 # In the order of their codes (RFC 5424, table 1), from 0 on; local0 has 16.
 _NAMES: Final = (
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr",
+    "news", "uucp", "cron", "authpriv", "ftp", "ntp",
 )  # fmt: skip
 FACILITIES: Final = {name: code for code, name in enumerate(_NAMES)} | {f"local{n}": 16 + n for n in range(8)}
 

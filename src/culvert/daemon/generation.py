@@ -1,0 +1,82 @@
+"""One configuration in force: what was planned and bound for it, before any worker was forked."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+
+from culvert.config.model import Configuration
+from culvert.daemon.source import Source
+from culvert.net.listeners import Listening, Pool
+from culvert.observe.log import NOTICE, WARNING, Log
+from culvert.observe.outlet import Outlet, discard
+from culvert.tunnel.plan import ServicePlan, plan_services
+
+
+@dataclass(eq=False)
+class Generation:
+    """A configuration, ready for its workers.
+
+    listenings: for each plan, the addresses it accepts on.
+    workers: how many processes it wants; `auto` is one for each processor that this process may use.
+    sinks: where its log lines go; the supervisor closes them when it is over.
+    """
+
+    configuration: Configuration
+    plans: tuple[ServicePlan, ...]
+    listenings: tuple[tuple[Listening, ...], ...]
+    sinks: list[logging.Handler] = field(default_factory=list)
+
+    workers: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Counted once: every worker divides the sockets by the same number.
+        self.workers = self.configuration.options.workers or len(os.sched_getaffinity(0))
+
+
+def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) -> Generation:
+    """Read, check, plan, bind and open everything that a configuration asks for, in this order.
+
+    again: the daemon runs already, so the file is read a second time.
+    Raises ConfigErrors or SystemRefusal, and then nothing of it is left open.
+    """
+    log = outlet.log
+    configuration = source.load_again() if again else source.load()
+    _say_what_was_read(configuration, log)
+    plans = plan_services(configuration, log.write)
+    log.write(NOTICE, "Configuration successful")
+    generation = Generation(configuration, plans, ())
+    try:
+        workers = generation.workers
+        generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
+        generation.sinks = outlet.prepare(configuration.options)
+    except BaseException:
+        pool.undo()
+        raise
+    return generation
+
+
+def give_up(generation: Generation, pool: Pool) -> None:
+    """Close what prepare() opened."""
+    pool.undo()
+    discard(generation.sinks)
+
+
+def take_sockets(generation: Generation, pool: Pool, slot: int) -> list[list[int]]:
+    """In worker `slot`: its listening descriptors for each plan, taken out of the pool; all others are closed."""
+    workers = generation.workers
+    mine = [
+        [sock.detach() for each in listenings for sock in each.for_worker(slot, workers)]
+        for listenings in generation.listenings
+    ]
+    for listening in pool.everything():
+        listening.close()
+    return mine
+
+
+def _say_what_was_read(configuration: Configuration, log: Log) -> None:
+    for message in configuration.messages:
+        log.write(message.level, message.text)
+    for warning in configuration.warnings:
+        log.write(WARNING, str(warning))

@@ -1,0 +1,269 @@
+"""The supervisor: synchronous, without loop or threads, so that it may fork at any time.
+
+It owns what must outlive a worker: the listening sockets, the contexts of OpenSSL (made before the fork, so
+that ticket keys agree), the log's sinks, the pid file.  Its whole life is a poll over the signal queue and
+the workers' channels; a signal does nothing but stand in the queue until its method is called here.
+
+A reload makes a second Generation beside the first and starts workers for it on the same sockets.  Only when
+they all accept does the first one retire, so there is no moment without an acceptor, and until that point
+everything can still be undone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import Final
+
+from culvert.daemon import crew, generation, worker
+from culvert.daemon.channel import Order
+from culvert.daemon.crew import Crew, Member, Vacancy
+from culvert.daemon.detach import Caller
+from culvert.daemon.generation import Generation
+from culvert.daemon.pidfile import PidFile
+from culvert.daemon.signals import ENDING, HEARD, SignalQueue
+from culvert.daemon.source import Source
+from culvert.errors import ConfigErrors, SystemRefusal
+from culvert.net.listeners import Pool
+from culvert.observe.ids import Ids, SharedCounter
+from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE
+from culvert.observe.outlet import Outlet, discard
+
+KILL_SECONDS: Final = worker.STOP_SECONDS + worker.CUT_SECONDS + 2.0
+"""How long after the request to stop a worker that has not ended is killed."""
+
+
+class Supervisor:
+    """One daemon.  Make it, `start` it, `serve`; it is used once."""
+
+    def __init__(self, source: Source, outlet: Outlet, pool: Pool, first: Generation, caller: Caller) -> None:
+        self._source, self._outlet, self._pool, self._caller = source, outlet, pool, caller
+        self._log = outlet.log
+        self._generation = first
+        self._crew = Crew()
+        self._counter = SharedCounter()
+        self._ids = Ids(self._counter)
+        self._signals = SignalQueue()
+        self._pid_file: PidFile | None = None
+        self._kill_at: float | None = None  # set when the daemon is ending
+
+    # Start and end
+    # ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write the log where it belongs, make the pid file, fork the workers and wait until they accept.
+
+        Raises SystemRefusal; `close` must be called all the same.
+        """
+        self._outlet.use(self._generation.configuration.options, self._generation.sinks)
+        self._outlet.begin_file()
+        self._make_pid_file()
+        self._crew.members = self._fork_workers(self._generation)
+        self._pool.settle(self._log.write)
+        gc.collect()
+        self._log.write(INFO, "Accepting new connections")
+
+    def serve(self) -> int:
+        """Act on signals and children until an end was asked for and all workers are gone; returns 0."""
+        while self._kill_at is None or self._crew.everybody():
+            self._wait()
+            for number in self._signals.take():
+                self._handle(number)
+            self._fill_vacancies()
+            self._enforce_end()
+        self._log.write(INFO, "Worker processes terminated")
+        return 0
+
+    def close(self) -> None:
+        """Leave nothing behind: no process, no Unix socket, no pid file."""
+        crew.kill(self._crew.everybody())
+        self._pool.close(self._log.write)
+        if self._pid_file is None:
+            self._log.write(DEBUG, "No pid file to remove")
+        elif self._pid_file.remove():
+            self._log.write(DEBUG, f"Removed pid file {self._pid_file.path}")
+        self._signals.close()
+        self._counter.close()
+
+    def _make_pid_file(self) -> None:
+        path = self._generation.configuration.options.pid
+        if path is None:
+            self._log.write(DEBUG, "No pid file being created")
+            return
+        self._pid_file = PidFile(path)
+        self._log.write(DEBUG, f"Created pid file {path}")
+
+    def _wait(self) -> None:
+        """Sleep until a signal is in the queue, a worker speaks, or a time has come."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        for member in self._crew.members:
+            if not member.ready:
+                poll.register(member.orders, select.POLLIN)
+        for descriptor, _ in poll.poll(self._patience()):
+            for member in self._crew.members:
+                if member.orders.fileno() == descriptor:
+                    member.ready = True  # or dead, of which SIGCHLD tells
+
+    def _patience(self) -> float | None:
+        """Milliseconds until something is due."""
+        times = [seconds for seconds in (self._crew.seconds_to_next(),) if seconds is not None]
+        if self._kill_at is not None:
+            times.append(max(0.0, self._kill_at - time.monotonic()))
+        return min(times) * 1000 + 1 if times else None
+
+    # Signals
+    # ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, number: signal.Signals) -> None:
+        if number in ENDING:
+            self._end(number)
+        elif number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGUSR1:
+            self._reopen_log()
+        elif number == signal.SIGUSR2:
+            self._crew.send(Order.LIST)
+        elif number == signal.SIGCHLD:
+            self._bury()
+
+    def _end(self, number: signal.Signals) -> None:
+        """Stop accepting and give tunnels at work a moment; the second time, cut them."""
+        if self._kill_at is not None:
+            self._crew.send(Order.CUT)
+            return
+        if number == signal.SIGTERM:
+            self._log.write(NOTICE, "Terminated")
+        else:
+            self._log.write(ERR, f"Received {number.name}; terminating")
+        self._log.write(INFO, f"Terminating {len(self._crew.everybody())} worker process(es)")
+        self._kill_at = time.monotonic() + KILL_SECONDS
+        self._crew.vacancies.clear()
+        self._crew.send(Order.STOP)
+        self._pool.close(self._log.write)
+
+    def _enforce_end(self) -> None:
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            left = self._crew.everybody()
+            self._log.write(ERR, f"Killing {len(left)} worker process(es) that did not end")
+            crew.kill(left)
+            self._crew.members, self._crew.retired = [], []
+
+    def _reopen_log(self) -> None:
+        if self._outlet.reopen(may_truncate=True):
+            self._log.write(NOTICE, "Log file reopened")
+        self._crew.send(Order.REOPEN)
+
+    # Workers
+    # ---------------------------------------------------------------------------------------------------
+
+    def _fork_workers(self, target: Generation) -> list[Member]:
+        """A worker for each slot, all of them accepting.  Raises SystemRefusal, and then none is left."""
+        members: list[Member] = []
+        try:
+            for slot in range(target.workers):
+                members.append(self._fork_worker(target, slot, members))
+            crew.wait_until_ready(members)
+        except BaseException:
+            crew.kill(members)
+            raise
+        return members
+
+    def _fork_worker(
+        self, target: Generation, slot: int, siblings: list[Member] | None = None, deaths: int = 0
+    ) -> Member:
+        def life(_slot: int, orders: socket.socket) -> None:
+            for sibling in siblings or ():
+                sibling.orders.close()
+            self._be_worker(target, slot, orders)
+
+        return self._crew.fork(slot, life, deaths)
+
+    def _be_worker(self, target: Generation, slot: int, orders: socket.socket) -> None:
+        """In the new process: let go of all that is the supervisor's, and work until the end."""
+        code = 1
+        try:
+            self._signals.leave_to_worker()
+            self._caller.close()
+            self._crew.close_channels()
+            if target is not self._generation:
+                discard(self._generation.sinks)
+            doors = generation.take_sockets(target, self._pool, slot)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+            code = worker.run(target.plans, doors, orders, self._outlet, self._ids)
+        except BaseException:  # noqa: BLE001 (the last frame of the process: whatever it is, it is logged)
+            self._log.write(CRIT, "Worker process failed: " + traceback.format_exc().replace("\n", " | "))
+        finally:
+            os._exit(code)
+
+    def _bury(self) -> None:
+        for member, status in self._crew.buried():
+            wanted = self._kill_at is not None or member.retired
+            level = INFO if wanted and status == 0 else ERR
+            self._log.write(level, f"Child process {member.pid} {crew.fate(status)}")
+            if not wanted:
+                self._crew.declare_vacant(member)
+
+    def _fill_vacancies(self) -> None:
+        for vacancy in self._crew.due():
+            self._fill(vacancy)
+
+    def _fill(self, vacancy: Vacancy) -> None:
+        try:
+            member = self._fork_worker(self._generation, vacancy.slot, deaths=vacancy.deaths)
+        except SystemRefusal as refusal:
+            self._log.write(ERR, f"Cannot replace a worker process: {refusal}")
+            self._crew.postpone(vacancy)
+            return
+        self._crew.members.append(member)
+        self._log.write(NOTICE, f"Worker process {member.pid} replaces it")
+
+    # Reload
+    # ----------------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Take over the configuration as it is now, or nothing of it."""
+        if self._kill_at is not None:
+            self._log.write(NOTICE, "Not reloading: the daemon is terminating")
+            return
+        self._log.write(DEBUG, "Processing SIGNAL_RELOAD_CONFIG")
+        try:
+            self._take_over(generation.prepare(self._source, self._pool, self._outlet, again=True))
+        except ConfigErrors as errors:
+            for error in errors.errors:
+                self._log.write(ERR, str(error))
+            self._log.write(ERR, "Configuration failed")
+            self._log.write(ERR, "Failed to reload the configuration file")
+        except SystemRefusal as refusal:
+            self._log.write(ERR, str(refusal))
+            self._log.write(ERR, "Failed to reload the configuration file")
+        gc.collect()  # contexts of OpenSSL hang on cycles
+
+    def _take_over(self, fresh: Generation) -> None:
+        """Start the new generation and retire the old one; raises SystemRefusal with nothing changed."""
+        old = self._generation
+        self._outlet.use(fresh.configuration.options, fresh.sinks)
+        try:
+            members = self._fork_workers(fresh)
+        except SystemRefusal:
+            self._outlet.use(old.configuration.options, old.sinks)
+            generation.give_up(fresh, self._pool)
+            raise
+        self._outlet.begin_file()
+        self._crew.retire()
+        self._crew.members, self._generation = members, fresh
+        discard(old.sinks)
+        self._pool.settle(self._log.write)
+        self._log.write(INFO, "Accepting new connections")
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its workers open as many descriptors as the system permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,150 @@
+"""A worker process: one loop, one engine, every service.
+
+It lives between a fork and os._exit: nothing of the supervisor's is run down in it.  It hears orders through
+its channel, and when the channel ends the supervisor is dead and so is the worker.
+
+An end has three kinds.  Retired, after a reload, it finishes what it holds, however long that takes.
+Stopped, it gives tunnels at work a short time: it ends as soon as no tunnel has moved a byte for
+QUIET_SECONDS, and after STOP_SECONDS in any case.  (stunnel cuts every tunnel at once.)  Cut, it aborts them
+now.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from culvert.daemon import channel
+from culvert.daemon.channel import Order
+from culvert.engine import EngineLoop
+from culvert.observe.ids import Ids
+from culvert.observe.log import EMERG
+from culvert.observe.outlet import Outlet
+from culvert.tunnel.plan import ServicePlan
+from culvert.tunnel.service import RunningService
+
+QUIET_SECONDS: Final = 0.5
+STOP_SECONDS: Final = 5.0
+CUT_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.05
+
+
+def run(
+    plans: Sequence[ServicePlan],
+    doors: Sequence[Sequence[int]],
+    orders: socket.socket,
+    outlet: Outlet,
+    ids: Ids,
+) -> int:
+    """Be a worker until the end; returns the process's exit code, 0 when it ended as it was asked to.
+
+    doors: for each plan its listening descriptors, which the worker now owns.
+    """
+    worker = Worker(orders, outlet)
+    worker.start(plans, doors, ids)
+    return worker.serve()
+
+
+class Worker:
+    """The running services of this process, and what is done with them."""
+
+    def __init__(self, orders: socket.socket, outlet: Outlet) -> None:
+        self._orders = orders
+        self._outlet = outlet
+        self._loop = EngineLoop()
+        self._services: list[RunningService] = []
+        self._ending = False
+        self._moved, self._quiet_since, self._stop_at = -1, 0.0, 0.0
+        self._code = 0
+
+    def start(self, plans: Sequence[ServicePlan], doors: Sequence[Sequence[int]], ids: Ids) -> None:
+        """Accept on every socket, and tell the supervisor."""
+        for plan, own in zip(plans, doors, strict=True):
+            service = RunningService(plan, self._loop.engine, ids, self._outlet.log)
+            service.on_idle = self._look_for_end
+            service.start(own)
+            self._services.append(service)
+        self._loop.add_reader(self._orders, self._hear)
+        self._loop.add_signal_handler(signal.SIGTERM, self._stop)  # from an operator, or systemd to all of us
+        gc.collect()
+        gc.freeze()  # what is alive now lives as long as the process: no collection need look at it
+        self._orders.send(channel.READY)
+
+    def serve(self) -> int:
+        """Run until the end; returns the exit code."""
+        self._loop.run_forever()
+        return self._code
+
+    def _hear(self) -> None:
+        data = channel.received(self._orders)
+        if data is None:
+            self._code = 1
+            self._cut()
+            return
+        for order in channel.orders(data):
+            self._obey(order)
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Order.RETIRE:
+                self._finish()
+            case Order.STOP:
+                self._stop()
+            case Order.CUT:
+                self._cut()
+            case Order.REOPEN:
+                self._outlet.reopen(may_truncate=False)
+            case Order.LIST:
+                self._list()
+
+    def _finish(self) -> None:
+        if not self._ending:
+            self._ending = True
+            for service in self._services:
+                service.stop_accepting()
+        self._look_for_end()
+
+    def _stop(self) -> None:
+        if self._stop_at:
+            return
+        self._quiet_since = self._loop.time()
+        self._stop_at = self._quiet_since + STOP_SECONDS
+        self._finish()
+        self._watch_the_rest()
+
+    def _watch_the_rest(self) -> None:
+        """Let tunnels that move bytes go on for a while."""
+        now, moved = self._loop.time(), self._bytes_moved()
+        if moved != self._moved:
+            self._moved, self._quiet_since = moved, now
+        if now >= self._stop_at or now - self._quiet_since >= QUIET_SECONDS:
+            self._cut()
+        else:
+            self._loop.call_later(LOOK_SECONDS, self._watch_the_rest)
+
+    def _bytes_moved(self) -> int:
+        return sum(one.to_secure + one.to_plain for each in self._services for one in each.listing())
+
+    def _cut(self) -> None:
+        self._finish()
+        for service in self._services:
+            service.abort_all()
+        self._loop.call_later(CUT_SECONDS, self._loop.stop)  # every end of a tunnel is told to both its peers
+
+    def _look_for_end(self) -> None:
+        if self._ending and not any(service.live for service in self._services):
+            self._loop.stop()
+
+    def _list(self) -> None:
+        log = self._outlet.log
+        log.write(EMERG, "Active connections:")
+        number = 0
+        for service in self._services:
+            for each in service.listing():
+                number += 1
+                amounts = f"{each.to_secure} byte(s) sent to TLS, {each.to_plain} byte(s) sent to socket"
+                log.write(EMERG, f"Active connection {number}: Service [{each.service}], {amounts}")
+        log.write(EMERG, f"Listed {number} active connection(s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from bench.report import json_report, text_report, write_document
 from bench.rounds import Bench, take
 from bench.summary import Row, summarize
 
-ROUNDS = 7
+ROUNDS = 9
 KEYS = [measure.key for measure in MEASURES]
 DONE, NOT_MEASURED, OVER, USAGE = 0, 1, 3, 2
 
@@ -36,6 +37,7 @@ status: 0 measured, 1 something could not be measured, 2 wrong usage, 3 with --s
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; give the exit status."""
     signal.signal(signal.SIGTERM, _leave)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, and not in everybody's path
     options = _parser().parse_intermixed_args(arguments)
     try:
         peers = _peers(options.peers, options.culvert)

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -18,6 +18,11 @@ from bench.rounds import Bench
 
 FREQUENCY = "1999"  # samples per second and core; odd, so as not to march with the clock tick
 LEAST_PERCENT = "0.7"
+REPORTS = {
+    "by library": ("--sort", "comm,dso"),
+    "by system call": ("--sort", "parent", "--parent", "_sys_|^ksys_|^exc_|^do_exit"),
+    "by symbol": ("--sort", "dso,symbol"),
+}
 WITHOUT_PERF = """perf is not installed (Debian: apt-get install linux-perf). Without it:
   valgrind --tool=callgrind --trace-children=yes .venv/bin/python -m culvert FILE   (C, instruction counts)
   py-spy record --native --subprocesses --pid SUPERVISOR                            (Python frames)"""
@@ -35,8 +40,8 @@ def print_profile(bench: Bench, measure: Measure) -> None:
     data = bench.folder / "perf.data"
     with bench.instance(bench.peers[0], measure) as instance:
         _record(bench, measure, instance, data)
-    for sort in ("comm,dso", "dso,symbol"):
-        print(_report(data, sort))
+    for title, arguments in REPORTS.items():
+        print(f"\n{title}\n{_report(data, arguments)}")
 
 
 def _record(bench: Bench, measure: Measure, instance: Instance, data: Path) -> None:
@@ -50,7 +55,7 @@ def _record(bench: Bench, measure: Measure, instance: Instance, data: Path) -> N
 @contextlib.contextmanager
 def _recording(instance: Instance, data: Path) -> Iterator[None]:
     pids = ",".join(str(pid) for pid in sorted(family(instance.process.pid)))
-    command = ["perf", "record", "-q", "-F", FREQUENCY, "-o", str(data), "-p", pids]
+    command = ["perf", "record", "-q", "-g", "-F", FREQUENCY, "-o", str(data), "-p", pids]
     control = data.with_suffix(".err")
     with control.open("wb") as errors:
         perf = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
@@ -63,10 +68,10 @@ def _recording(instance: Instance, data: Path) -> Iterator[None]:
         raise BenchError(f"perf record: {control.read_text(errors='replace').strip()}")
 
 
-def _report(data: Path, sort: str) -> str:
-    command = ["perf", "report", "-i", str(data), "--stdio", "-q", "--no-children", "--sort", sort]
+def _report(data: Path, arguments: Sequence[str]) -> str:
+    command = ["perf", "report", "-i", str(data), "--stdio", "-q", "--no-children", "-g", "none"]
     done = subprocess.run(
-        [*command, "--percent-limit", LEAST_PERCENT], capture_output=True, text=True, check=False
+        [*command, "--percent-limit", LEAST_PERCENT, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise BenchError(f"perf report: {done.stderr.strip()}")

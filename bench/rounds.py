@@ -151,9 +151,10 @@ def _crowds(bench: Bench, measure: Measure, result: Result, stack: contextlib.Ex
 def _crowd_taker(
     bench: Bench, measure: Measure, culvert: Peer, crowd: int, stack: contextlib.ExitStack
 ) -> Taker:
-    with enough_files(crowd):
-        instance = stack.enter_context(bench.instance(culvert, measure))
-        stack.enter_context(crowded(bench.program, instance, crowd - measure.threads))
+    with enough_files(crowd), contextlib.ExitStack() as own:
+        instance = own.enter_context(bench.instance(culvert, measure))
+        own.enter_context(crowded(bench.program, instance, crowd - measure.threads))
+        stack.enter_context(own.pop_all())
     return lambda: cpu_sample(bench.program, measure, instance, bench.share)
 
 

@@ -1,7 +1,7 @@
 """`culvert check FILE`: everything that is wrong or doubtful in a configuration, without starting anything.
 
-Certificates and keys are loaded as a start would load them.  Ends with 0 when all is well, with 1 when there are
-warnings only, and with 2 when the daemon would not start.
+Certificates and keys are loaded as a start would load them.  Ends with 0 when all is well, with 1 when there
+are warnings only, and with 2 when the daemon would not start.
 """
 
 from __future__ import annotations
@@ -64,21 +64,24 @@ def inspect(source: str | int) -> Report:
         configuration = load_file(source) if isinstance(source, str) else load_descriptor(source)
     except ConfigErrors as found:
         return Report(name, 0, found.errors, found.warnings)
-    errors = _tls_errors(configuration)
-    return Report(name, len(configuration.services), errors, configuration.warnings)
+    errors, warnings = _look_at_tls(configuration)
+    return Report(name, len(configuration.services), errors, (*configuration.warnings, *warnings))
 
 
-def _tls_errors(configuration: Configuration) -> tuple[ConfigError, ...]:
-    """What is wrong with certificates, keys, ciphers and the like."""
+def _look_at_tls(configuration: Configuration) -> tuple[tuple[ConfigError, ...], tuple[ConfigWarning, ...]]:
+    """What is wrong and what is doubtful with certificates, keys, ciphers and the like, each thing once."""
     from culvert.tls import build  # needs the compiled module; a file with errors is told without it
 
-    errors: list[ConfigError] = []
+    errors: dict[str, ConfigError] = {}
+    warnings: dict[ConfigWarning, None] = {}
     for service in configuration.services:
         try:
-            build(service)
+            told = build(service).warnings
         except ConfigErrors as found:
-            errors += found.errors
-    return tuple(dict.fromkeys(errors))
+            errors |= {str(each): each for each in found.errors}
+            told = found.warnings
+        warnings |= dict.fromkeys(told)
+    return tuple(errors.values()), tuple(warnings)
 
 
 def as_text(report: Report) -> str:

@@ -18,6 +18,7 @@ _WEAK_CIPHERS = frozenset(
     "aNULL eNULL NULL COMPLEMENTOFALL ADH AECDH EXP EXPORT LOW DES 3DES RC4 MD5 SEED IDEA".split()  # noqa: SIM905
 )
 _ONE_SIDED = tuple(each for each in SERVICE if each.mode)
+_VERSION_LINES = ("ssl_version_min", "ssl_version", "ssl_version_max")
 _ANYWHERE = (None, "0.0.0.0", "::")
 _LONGEST_KEY_FILE = 1 << 20  # bytes that are searched for a private key
 
@@ -68,7 +69,7 @@ def _open_to_all(service: Service) -> Iterator[Advice]:
 def _old_versions(service: Service) -> Iterator[Advice]:
     oldest = service.ssl_version_min
     if oldest is None or VERSIONS.index(oldest) < _SECURE:
-        attribute = "ssl_version_min" if "ssl_version_min" in service.positions else "ssl_version"
+        attribute = next((each for each in _VERSION_LINES if each in service.positions), "")
         name = oldest or "every old version of TLS"
         yield attribute, f"Service [{service.name}] allows {name}, which is not secure"
     if "NO_SSLv3" in service.options_cleared:

@@ -25,7 +25,7 @@ from culvert.config.model import (
     Service,
 )
 from culvert.config.options import Option
-from culvert.config.syntax import Reader, Section, Setting
+from culvert.config.syntax import Line, Reader, Section, Setting, Spoilt
 from culvert.config.values import BadValue, nearest
 from culvert.errors import ConfigError, ConfigErrors, ConfigWarning, Where
 
@@ -62,7 +62,7 @@ def load_bytes(data: bytes, path: str = "<text>") -> Configuration:
     return _load(reader, reader.read_bytes(data, path), path)
 
 
-def _load(reader: Reader, lines: Iterable[Section | Setting], source: str) -> Configuration:
+def _load(reader: Reader, lines: Iterable[Line], source: str) -> Configuration:
     loader = _Loader(source)
     for line in lines:
         loader.take(line)
@@ -107,9 +107,11 @@ class _Loader:
         self._defaults = Draft("", Where(source, 0))
         self._hints = 0
 
-    def take(self, line: Section | Setting) -> None:
+    def take(self, line: Line) -> None:
         if isinstance(line, Section):
             self.sections.append(Draft(line.name, line.at, self._defaults))
+        elif isinstance(line, Spoilt):
+            self._not_missed(line.word, self.drafts()[-1])
         elif self.sections:
             self._take_in_section(line, self.sections[-1])
         else:
@@ -159,10 +161,14 @@ class _Loader:
 
     def _unknown(self, line: Setting, draft: Draft) -> None:
         near = nearest(line.name, _EVERY_NAME) if self._may_hint() else None
-        if near and near.lower() in SERVICE_NAMES:
-            draft.break_(SERVICE_NAMES[near.lower()])  # what it was meant to be is not missed as well
+        self._not_missed(near or "", draft)
         shown = line.name if len(line.name) <= 60 else f"{line.name[:60]}..."
         self.errors.append(ConfigError(line.at, shown, "there is no option of this name", near))
+
+    def _not_missed(self, name: str, draft: Draft) -> None:
+        """Keep the checks from complaining that an option is absent whose line was only spoilt."""
+        if name.lower() in SERVICE_NAMES:
+            draft.break_(SERVICE_NAMES[name.lower()])
 
     def _may_hint(self) -> bool:
         self._hints += 1

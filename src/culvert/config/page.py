@@ -14,15 +14,16 @@ from culvert.config.tlsnames import OPTION_NAMES
 HEAD = """\
 # Options
 
-This page is made from the table of options by `python -m culvert.config.page`; a test fails when it is stale.
+This page is made from the table of options by `python -m culvert.config.page`; a test fails when it is
+stale.
 
-A configuration is made of lines `name = value` and `[section]`.  Lines that begin with `;` or `#` are comments.
-Names of options match in any case.  Options of services that stand before the first section are the defaults of
-all sections.  Options of the daemon may stand there only.
+A configuration is made of lines `name = value` and `[section]`.  Lines that begin with `;` or `#` are
+comments.  Names of options match in any case.  Options of services that stand before the first section are
+the defaults of all sections.  Options of the daemon may stand there only.
 
-*Since* is the first version of stunnel that has the option, or Culvert for our own.  *Reload*: whether a new value
-takes effect on SIGHUP.  An option that is **not available** is read and checked like the others; a value that asks
-for something then stops the start and says so.  Nothing is ignored.
+*Since* is the first version of stunnel that has the option, or Culvert for our own.  *Reload*: whether a new
+value takes effect on SIGHUP.  An option that **is not available** is read and checked like the others; a value
+that asks for something then stops the start and says so.  Nothing is ignored.
 """
 _TITLES = {
     process.Process: "The daemon",
@@ -91,7 +92,7 @@ def _facts(option: Option) -> Iterator[str]:
     if option.obsolete:
         yield f"- {option.obsolete}."
     if option.missing:
-        yield f"- **Not available**: it {option.missing}.{_accepted(option)}"
+        yield f"- **It {option.missing}.**{_accepted(option)}"
 
 
 def _accepted(option: Option) -> str:

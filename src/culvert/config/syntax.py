@@ -41,6 +41,16 @@ class Setting(NamedTuple):
     value: str
 
 
+class Spoilt(NamedTuple):
+    """A line that is none of the two; its first word may be the name of an option."""
+
+    at: Where
+    word: str
+
+
+Line = Section | Setting | Spoilt
+
+
 class Abandoned(Exception):
     """Reading on would make no sense; the reason is in Reader.errors."""
 
@@ -60,14 +70,14 @@ class Reader:
         self._open: list[tuple[int, int]] = []  # (device, inode) from the first file to the current one
         self._count = 0
 
-    def read(self, path: str) -> Iterator[Section | Setting]:
+    def read(self, path: str) -> Iterator[Line]:
         """Yield the lines of a file.  What is wrong with it goes to `errors`."""
         try:
             yield from self._file(path, None)
         except Abandoned:
             return
 
-    def read_bytes(self, data: bytes, path: str) -> Iterator[Section | Setting]:
+    def read_bytes(self, data: bytes, path: str) -> Iterator[Line]:
         """Yield the lines of a configuration that was read elsewhere; `path` only names it."""
         self.files.setdefault(path, len(self.files))
         self._open.append((0, 0))
@@ -76,7 +86,7 @@ class Reader:
         except Abandoned:
             return
 
-    def _file(self, path: str, included: Where | None) -> Iterator[Section | Setting]:
+    def _file(self, path: str, included: Where | None) -> Iterator[Line]:
         try:
             data, identity = _contents(path)
         except OSError as error:
@@ -92,7 +102,7 @@ class Reader:
         yield from self._lines(data, path)
         self._open.pop()
 
-    def _lines(self, data: bytes, path: str) -> Iterator[Section | Setting]:
+    def _lines(self, data: bytes, path: str) -> Iterator[Line]:
         if data:
             self._note_mark(data.startswith(BOM))
         for number, raw in enumerate(data.removeprefix(BOM).split(b"\n"), 1):
@@ -106,7 +116,7 @@ class Reader:
     def _note_mark(self, found: bool) -> None:
         self.messages.append(Message(5, f"UTF-8 byte order mark {'' if found else 'not '}detected"))
 
-    def _line(self, raw: bytes, at: Where) -> Section | Setting | None:
+    def _line(self, raw: bytes, at: Where) -> Line | None:
         text = self._text(raw, at)
         if not text or text[0] in ";#":
             return None
@@ -115,7 +125,7 @@ class Reader:
         name, equals, value = text.partition("=")
         if not equals:
             self._fail(at, "", _no_equals(text))
-            return None
+            return Spoilt(at, text.split()[0])
         return Setting(at, name.strip(_BLANKS), value.strip(_BLANKS))
 
     def _text(self, raw: bytes, at: Where) -> str:
@@ -129,7 +139,7 @@ class Reader:
             self.warnings.append(ConfigWarning(at, "", reason))
         return raw.strip().decode("utf-8", "surrogateescape")
 
-    def _directory(self, line: Setting) -> Iterator[Section | Setting]:
+    def _directory(self, line: Setting) -> Iterator[Line]:
         """Follow an include: every regular file of the directory, in the order of their names."""
         try:
             names = sorted(os.listdir(line.value)) if line.value else []

@@ -18,7 +18,7 @@ int culvert_password(char *, int, int, void *);
 """
 
 CUSTOM = """
-/* The pass phrase is in ``given`` (NUL at its end), or NULL: without a callback OpenSSL would ask the terminal itself. */
+/* The pass phrase is in ``given`` (NUL at its end), or NULL.  Without this OpenSSL would ask the terminal. */
 static int culvert_password(char *buffer, int size, int writing, void *given)
 {
     size_t length = given ? strlen(given) : 0;

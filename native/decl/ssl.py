@@ -1,23 +1,31 @@
 """<openssl/ssl.h>: contexts, sessions, and the callbacks by which OpenSSL asks us.
 
-OPTIONS lists every ``SSL_OP_`` name up to OpenSSL 3.5; those that the headers lack are left out of the compiled table,
-and so are known to be missing.
+OPTIONS lists every ``SSL_OP_`` name up to OpenSSL 3.5; those that the headers lack are left out of the
+compiled table, and so are known to be missing.
 """
 
 from __future__ import annotations
 
-OPTIONS = """
-ALL ALLOW_CLIENT_RENEGOTIATION ALLOW_NO_DHE_KEX ALLOW_UNSAFE_LEGACY_RENEGOTIATION CIPHER_SERVER_PREFERENCE
-CISCO_ANYCONNECT CLEANSE_PLAINTEXT COOKIE_EXCHANGE CRYPTOPRO_TLSEXT_BUG DISABLE_TLSEXT_CA_NAMES
-DONT_INSERT_EMPTY_FRAGMENTS ENABLE_KTLS ENABLE_KTLS_TX_ZEROCOPY_SENDFILE ENABLE_MIDDLEBOX_COMPAT EPHEMERAL_RSA
-IGNORE_UNEXPECTED_EOF LEGACY_SERVER_CONNECT MICROSOFT_BIG_SSLV3_BUFFER MICROSOFT_SESS_ID_BUG MSIE_SSLV2_RSA_PADDING
-NETSCAPE_CA_DN_BUG NETSCAPE_CHALLENGE_BUG NETSCAPE_DEMO_CIPHER_CHANGE_BUG NETSCAPE_REUSE_CIPHER_CHANGE_BUG
-NO_ANTI_REPLAY NO_COMPRESSION NO_DTLSv1 NO_DTLSv1_2 NO_ENCRYPT_THEN_MAC NO_EXTENDED_MASTER_SECRET NO_QUERY_MTU
-NO_RENEGOTIATION NO_RX_CERTIFICATE_COMPRESSION NO_SESSION_RESUMPTION_ON_RENEGOTIATION NO_SSLv2 NO_SSLv3 NO_TICKET
-NO_TLSv1 NO_TLSv1_1 NO_TLSv1_2 NO_TLSv1_3 NO_TX_CERTIFICATE_COMPRESSION PKCS1_CHECK_1 PKCS1_CHECK_2
-PREFER_NO_DHE_KEX PRIORITIZE_CHACHA SAFARI_ECDHE_ECDSA_BUG SINGLE_DH_USE SINGLE_ECDH_USE SSLEAY_080_CLIENT_DH_BUG
-SSLREF2_REUSE_CERT_TYPE_BUG TLSEXT_PADDING TLS_BLOCK_PADDING_BUG TLS_D5_BUG TLS_ROLLBACK_BUG
-""".split()
+# fmt: off
+OPTIONS = (
+    "ALL", "ALLOW_CLIENT_RENEGOTIATION", "ALLOW_NO_DHE_KEX", "ALLOW_UNSAFE_LEGACY_RENEGOTIATION",
+    "CIPHER_SERVER_PREFERENCE", "CISCO_ANYCONNECT", "CLEANSE_PLAINTEXT", "COOKIE_EXCHANGE",
+    "CRYPTOPRO_TLSEXT_BUG", "DISABLE_TLSEXT_CA_NAMES", "DONT_INSERT_EMPTY_FRAGMENTS", "ECH_GREASE",
+    "ECH_GREASE_RETRY_CONFIG", "ECH_IGNORE_CID", "ECH_TRIALDECRYPT", "ENABLE_KTLS",
+    "ENABLE_KTLS_TX_ZEROCOPY_SENDFILE", "ENABLE_MIDDLEBOX_COMPAT", "EPHEMERAL_RSA", "IGNORE_UNEXPECTED_EOF",
+    "LEGACY_EC_POINT_FORMATS", "LEGACY_SERVER_CONNECT", "MICROSOFT_BIG_SSLV3_BUFFER",
+    "MICROSOFT_SESS_ID_BUG", "MSIE_SSLV2_RSA_PADDING", "NETSCAPE_CA_DN_BUG", "NETSCAPE_CHALLENGE_BUG",
+    "NETSCAPE_DEMO_CIPHER_CHANGE_BUG", "NETSCAPE_REUSE_CIPHER_CHANGE_BUG", "NO_ANTI_REPLAY",
+    "NO_COMPRESSION", "NO_DTLS_MASK", "NO_DTLSv1", "NO_DTLSv1_2", "NO_ENCRYPT_THEN_MAC",
+    "NO_EXTENDED_MASTER_SECRET", "NO_QUERY_MTU", "NO_RENEGOTIATION", "NO_RX_CERTIFICATE_COMPRESSION",
+    "NO_SESSION_RESUMPTION_ON_RENEGOTIATION", "NO_SSL_MASK", "NO_SSLv2", "NO_SSLv3", "NO_TICKET",
+    "NO_TLSv1", "NO_TLSv1_1", "NO_TLSv1_2", "NO_TLSv1_3", "NO_TX_CERTIFICATE_COMPRESSION", "PKCS1_CHECK_1",
+    "PKCS1_CHECK_2", "PREFER_NO_DHE_KEX", "PRIORITIZE_CHACHA", "SAFARI_ECDHE_ECDSA_BUG",
+    "SERVER_PREFERENCE", "SINGLE_DH_USE", "SINGLE_ECDH_USE", "SSLEAY_080_CLIENT_DH_BUG",
+    "SSLREF2_REUSE_CERT_TYPE_BUG", "TLSEXT_PADDING", "TLS_BLOCK_PADDING_BUG", "TLS_D5_BUG",
+    "TLS_ROLLBACK_BUG",
+)
+# fmt: on
 
 INCLUDES = """
 #include <string.h>
@@ -181,7 +189,7 @@ static SSL *culvert_session_new(SSL_CTX *context, int server)
     return ssl;
 }
 
-/* A TLS 1.3 ticket that holds the whole session: the peer keeps it, there is nothing to store (RFC 8446, 4.6.1). */
+/* A TLS 1.3 ticket that holds the whole session: the peer keeps it, nothing is stored (RFC 8446, 4.6.1). */
 static int stateless(uint64_t options, const SSL_SESSION *session)
 {
     return SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION && !(options & SSL_OP_NO_TICKET);
@@ -210,7 +218,7 @@ static void culvert_ask_python_about_sessions(SSL_CTX *context, int server)
     SSL_CTX_sess_set_remove_cb(context, session_spoilt);
 }
 
-/* A session outlives its handshake, and is renewed each time it is used; its peer's certificate must not expire in it. */
+/* A session is renewed each time it is used; it must not outlive its peer's certificate. */
 static int culvert_session_is_current(SSL_SESSION *session)
 {
     X509 *peer = SSL_SESSION_get0_peer(session);
@@ -218,8 +226,8 @@ static int culvert_session_is_current(SSL_SESSION *session)
                      X509_cmp_current_time(X509_get0_notBefore(peer)) < 0);
 }
 
-static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_size,
-                                       SSL_TICKET_STATUS status, void *unused)
+static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                       size_t name_size, SSL_TICKET_STATUS status, void *unused)
 {
     int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
     (void)ssl, (void)name, (void)name_size, (void)unused;
@@ -239,8 +247,9 @@ static void culvert_recheck_tickets(SSL_CTX *context)
     SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
 }
 
-/* Make the handshake that looks for a session fail.  OpenSSL treats a look-up that finds nothing as a full handshake;
- * the one answer that is fatal to it is a session without a context where one is demanded (SSL_CTX_set_session_id_context(3)). */
+/* Make the handshake that looks for a session fail.  OpenSSL treats a look-up that finds nothing as a full
+ * handshake; the one answer that is fatal to it is a session without a context where one is demanded
+ * (SSL_CTX_set_session_id_context(3)). */
 static SSL_SESSION *culvert_doom(SSL *ssl)
 {
     SSL_SESSION *session = SSL_SESSION_new();

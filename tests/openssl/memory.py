@@ -1,10 +1,9 @@
-"""Handshakes without sockets: a Session of ours and an SSLObject of Python's own ``ssl``, joined by memory."""
+"""Handshakes without sockets: a Session of ours and an SSLObject of Python's ``ssl``, joined by memory."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 
 from culvert.errors import TlsError
 from culvert.openssl import Session
@@ -90,32 +89,24 @@ class Theirs:
         return self._outbox.read()
 
     def handshake(self) -> None:
-        with _waiting():
+        with suppress(ssl.SSLWantReadError):
             self.object.do_handshake()
             self.done = True
 
     def read(self) -> bytes:
-        data = b""
-        with _waiting():
-            data = self.object.read(SIZE)
-        return data
+        try:
+            return self.object.read(SIZE)
+        except ssl.SSLWantReadError:
+            return b""
 
     def write(self, data: bytes) -> None:
         self.object.write(data)
 
     def shutdown(self) -> None:
-        with _waiting():
+        with suppress(ssl.SSLWantReadError):
             self.object.unwrap()
 
     def close(self) -> None:
-        pass
-
-
-@contextmanager
-def _waiting() -> Iterator[None]:
-    try:
-        yield
-    except ssl.SSLWantReadError:
         pass
 
 

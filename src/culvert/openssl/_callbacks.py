@@ -1,11 +1,12 @@
 """Where OpenSSL calls Python: all of our ``extern "Python"`` functions, and how each finds whom it concerns.
 
-An exception must never travel on as "0 = all is well": every function names its failing value, logs the exception once,
-and so ends the handshake that asked.  (A session that could not be *stored* is the one exception: the handshake is over by
-then, and an unstored session is merely never resumed.)
+An exception must never travel on as "0 = all is well": every function names its failing value, logs the
+exception once, and so ends the handshake that asked.  (Storing and forgetting a session is different: the
+handshake is over by then, and an unstored session is merely never resumed.)
 
-OpenSSL's objects carry small numbers of ours, not pointers to Python objects: an object of C that outlives its face
-(a context after a reload, a connection whose Session was dropped) finds nobody, and nobody's answer is the failing value.
+OpenSSL's objects carry small numbers of ours, not pointers to Python objects: an object of C that outlives
+its face (a context after a reload, a connection whose Session was dropped) finds nobody, and nobody's
+answer is the failing value.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from culvert.errors import TlsError
 from culvert.openssl._lib import ffi, lib
-from culvert.openssl.certificates import Certificate, NameKey
+from culvert.openssl.certificates import Certificate
 
 if TYPE_CHECKING:
     from culvert.openssl.context import Context
@@ -37,7 +38,7 @@ class Finding:
     """What OpenSSL says of one certificate of a peer's chain (SSL_CTX_set_verify(3))."""
 
     good: bool
-    """False when ``error`` was found now; True once for each certificate, root first, when its checks are over."""
+    """False when ``error`` was found now; True once for each certificate, root first, after its checks."""
     error: int
     """X509_V_ERR_...; with ``good`` it is the last error that was passed over, or 0."""
     depth: int
@@ -144,9 +145,7 @@ def _failed(_kind: type[BaseException], error: BaseException, trace: TracebackTy
     _log.error("%s failed, the handshake ends: %s: %s", place, type(error).__name__, error)
 
 
-def _failed_look_up(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> Any:
+def _failed_look_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
     """Log, and answer with what ends the handshake: a NULL would only make it a full one."""
     _failed(kind, error, trace)
     return lib.culvert_doom(trace.tb_frame.f_locals["ssl"]) if trace else ffi.NULL

@@ -1,7 +1,7 @@
 """The one door to OpenSSL's error queue, which belongs to the running thread.
 
-A call that may fail is made through `check` or `check_pointer` with the queue emptied before it (`begin`), so that what
-is read afterwards is of that call.
+A call that may fail is made through `check` or `check_pointer` with the queue emptied before it (`begin`), so
+that what is read afterwards is of that call.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def reason(code: int) -> str:
 def describe(code: int) -> str:
     """An error code as OpenSSL prints it, and the alert's number where the peer's alert was the reason.
 
-    ``error:0A00009C:SSL routines::http request``, ``error:0A000418:SSL routines::tlsv1 alert unknown ca: SSL alert
-    number 48``: ERR_error_string_n(3), SSL_alert_type_string(3).
+    ``error:0A00009C:SSL routines::http request``, or ``error:0A000418:SSL routines::tlsv1 alert unknown ca:
+    SSL alert number 48``; ERR_error_string_n(3).
     """
     text = _text(code)
     if lib.ERR_GET_LIB(code) != lib.ERR_LIB_SSL:

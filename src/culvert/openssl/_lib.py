@@ -1,4 +1,4 @@
-"""The only importer of the compiled module.  Refuses one that was built for another version of the package."""
+"""The only importer of the compiled module.  Refuses one that was built for another version of Culvert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ lib: Any = _lib
 
 _built_for = ffi.string(lib.culvert_version()).decode()
 if _built_for != __version__:
-    raise ImportError(f"culvert's compiled part is of version {_built_for}, not {__version__}: run `make build`")
+    raise ImportError(f"culvert's compiled part is of version {_built_for}, not {__version__}: `make build`")
 
 
 def _options() -> dict[str, int]:

@@ -26,7 +26,7 @@ def text_of(write: Any) -> str:
 
 
 def name_text(name: Any) -> str:
-    """A distinguished name as stunnel logs it: ``C=PL, O=Org, CN=name``, UTF-8 kept, control characters escaped."""
+    """A name as stunnel logs it: ``C=PL, O=Org, CN=name``; UTF-8 kept, control characters escaped."""
     flags = lib.XN_FLAG_ONELINE & ~lib.ASN1_STRFLGS_ESC_MSB & ~lib.XN_FLAG_SPC_EQ
     return text_of(lambda bio: lib.X509_NAME_print_ex(bio, name, 0, flags))
 
@@ -117,15 +117,17 @@ class Certificate:
         return bool(lib.X509_NAME_cmp(mine, lib.X509_get_issuer_name(self._x509)) == 0)
 
     def issued_by(self, other: Certificate) -> bool:
-        """True when names, key identifiers and key usage say so (X509_check_issued(3)); no signature is checked."""
+        """True when names, key identifiers and usage say so (X509_check_issued(3)); no signature is
+        checked.
+        """
         return bool(lib.X509_check_issued(other._x509, self._x509) == lib.X509_V_OK)
 
     def belongs_to(self, key: PrivateKey) -> bool:
         """True when ``key`` is the private half of this certificate's key."""
         begin()
-        match = lib.X509_check_private_key(self._x509, key._key) == 1
+        match = lib.X509_check_private_key(self._x509, key._key)
         begin()
-        return match
+        return bool(match == 1)
 
     def same_key(self, other: Certificate) -> bool:
         """True when both hold the same public key."""
@@ -169,7 +171,9 @@ class Certificate:
         return text_of(lambda bio: lib.ASN1_TIME_print(bio, lib.X509_get0_notAfter(self._x509)))
 
     def matching_host(self, host: str) -> str | None:
-        """The name of the certificate that covers ``host``, wildcards included (X509_check_host(3)), or None."""
+        """The name in the certificate that covers ``host``, maybe a wildcard (X509_check_host(3)), or
+        None.
+        """
         raw = host.encode("utf-8", "surrogateescape")
         found = ffi.new("char **")
         if lib.X509_check_host(self._x509, raw, len(raw), 0, found) != 1:
@@ -231,3 +235,19 @@ class Parameters:
     def bits(self) -> int:
         """Length of the prime in bits."""
         return int(lib.EVP_PKEY_get_bits(self._key))
+
+
+SELF_SIGNED = frozenset(
+    (lib.X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, lib.X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN),
+)
+"""Errors of verification: the chain ends in a certificate that nobody here has installed."""
+
+ISSUER_UNKNOWN = frozenset(
+    (
+        lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+        lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        lib.X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+        lib.X509_V_ERR_CERT_UNTRUSTED,
+    )
+)
+"""Errors of verification: who signed the certificate is not known here."""

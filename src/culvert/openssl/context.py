@@ -1,6 +1,6 @@
 """What all connections of one service share: an SSL_CTX, set up once, before the workers are forked.
 
-Every setter raises TlsError with OpenSSL's reason when a value is not possible; nothing falls back to a default.
+Every setter raises TlsError with OpenSSL's reason when a value is not possible; nothing falls back silently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from culvert.openssl._callbacks import (
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import OPTIONS, ffi, lib
 from culvert.openssl.certificates import Certificate, Parameters, PrivateKey
-from culvert.openssl.session import SavedSession, Session, session_id
+from culvert.openssl.session import SavedSession, Session, session_id, silent
 
 READ_BUFFER = 64 * 1024
 """Octets that one read from the socket may bring: four records and their frames."""
@@ -46,10 +46,6 @@ _MODE = (
 _ALWAYS = OPTIONS["NO_COMPRESSION"] | OPTIONS["NO_SSLv3"]
 
 
-def _silent(_level: int, _text: str) -> None:
-    """The report of a session whose log nobody reads."""
-
-
 class Context:
     """An SSL_CTX for servers or for clients.  Verifies nothing and resumes nothing until it is told to."""
 
@@ -70,7 +66,7 @@ class Context:
         lib.SSL_CTX_set_num_tickets(self._ctx, TICKETS_PER_HANDSHAKE)
         lib.SSL_CTX_set_session_cache_mode(self._ctx, lib.SSL_SESS_CACHE_OFF)
 
-    def session(self, report: Report = _silent, *, destination: int = 0) -> Session:
+    def session(self, report: Report = silent, *, destination: int = 0) -> Session:
         """A new connection, ready for its handshake.
 
         report: takes the lines that the verification has for the connection's log.
@@ -116,7 +112,7 @@ class Context:
     @property
     def ciphers(self) -> tuple[str, ...]:
         """The names of everything that is on, in order of preference."""
-        names = []
+        names: list[str] = []
         while (name := lib.culvert_cipher_at(self._ctx, len(names))) != ffi.NULL:
             names.append(ffi.string(name).decode())
         return tuple(names)
@@ -150,7 +146,7 @@ class Context:
         check(lib.SSL_CTX_set0_tmp_dh_pkey(self._ctx, parameters._key), "use the DH parameters")
 
     def use_automatic_parameters(self) -> None:
-        """Exchange keys with the DH parameters of RFC 7919 and RFC 3526 that fit the certificate's strength."""
+        """Exchange keys with the DH parameters of RFC 7919 that fit the strength of the certificate."""
         lib.SSL_CTX_set_dh_auto(self._ctx, 1)
 
     @property
@@ -179,7 +175,10 @@ class Context:
             check(lib.SSL_CTX_add_client_CA(self._ctx, certificate._x509), "name an authority")
 
     def verify(self, verifier: Verifier, *, require: bool) -> None:
-        """Ask the peer for its certificate and let ``verifier`` judge it; ``require``: no certificate, no handshake."""
+        """Ask the peer for its certificate and let ``verifier`` judge it.
+
+        require: no certificate, no handshake (a server's clients; servers always have one).
+        """
         self._verifier = verifier
         self._watched = True
         mode = lib.SSL_VERIFY_PEER | (lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if require else 0)

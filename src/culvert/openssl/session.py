@@ -1,8 +1,9 @@
 """One TLS connection before and after its handshake.
 
-Who owns the SSL: the Session that made it, until the engine takes it over (``_taken``).  From then on the engine frees it
-when the tunnel ends and sets ``_ssl`` to NULL; facts must be read before.  A Session that is never handed over is closed
-by whoever asked for it, with ``close()``; there is no finalizer, so that making one costs one call of C.
+Who owns the SSL: the Session that made it, until the engine takes it over (``_taken``).  From then on the
+engine frees it when the tunnel ends and sets ``_ssl`` to NULL; facts must be read before.  A Session that
+is never handed over is closed by whoever asked for it, with ``close()``; there is no finalizer, so that
+making one costs one call of C.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from culvert.openssl.certificates import Certificate
 
 if TYPE_CHECKING:
     from culvert.openssl.context import Context
+
+
+def silent(_level: int, _text: str) -> None:
+    """The report of a session whose log nobody reads."""
 
 
 def session_id(pointer: Any) -> bytes:
@@ -70,9 +75,9 @@ class Session:
 
     def close(self) -> None:
         """Free a session that the engine has not taken over; harmless otherwise, and when called again."""
+        self.report = silent  # whoever takes the lines most likely holds this session, too
         if not self._taken and self._ssl != ffi.NULL:
             lib.SSL_free(self._ssl)
-        if not self._taken:
             self._ssl = ffi.NULL
 
     def send_name(self, name: str) -> None:
@@ -106,7 +111,7 @@ class Session:
 
     @property
     def group(self) -> str:
-        """The key exchange group as OpenSSL names it (``x25519``, ``secp256r1``), empty when there was none."""
+        """The key exchange group as OpenSSL names it (``x25519``, ``secp256r1``), or empty."""
         ssl = self._live()
         number = lib.SSL_get_negotiated_group(ssl)
         name = lib.SSL_group_to_name(ssl, number) if number > 0 else ffi.NULL
@@ -126,6 +131,11 @@ class Session:
     @property
     def resumed(self) -> bool:
         return bool(lib.SSL_session_reused(self._live()))
+
+    @property
+    def offered_id(self) -> bytes:
+        """The id of the session that a client offers to resume, empty when it offers none."""
+        return self.id
 
     @property
     def id(self) -> bytes:

@@ -1,0 +1,93 @@
+"""From a service of the configuration to its TlsPolicy: everything that can fail, once, before the fork."""
+
+from __future__ import annotations
+
+from culvert.config.model import Service
+from culvert.openssl import Context
+from culvert.openssl.certificates import Parameters
+from culvert.tls.faults import Faults
+from culvert.tls.identity import Identity, load_identities
+from culvert.tls.names import client_name
+from culvert.tls.passphrases import REMEMBERED, Passphrases
+from culvert.tls.policy import TlsPolicy
+from culvert.tls.resumption import apply_resumption
+from culvert.tls.settings import apply_settings
+from culvert.tls.trust import Trust, load_trust
+from culvert.tls.verification import PeerRules
+
+
+def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
+    """Load, check and set up a service's TLS.
+
+    Reads the files of `cert`, `key`, `CAfile` and `CApath`, and may ask for pass phrases on the terminal.
+    Raises ConfigErrors with everything that is wrong, each error at the line of its option.
+    """
+    faults = Faults(service)
+    context = Context(server=not service.client)
+    apply_settings(faults, context)
+    _present(faults, context, passphrases)
+    trust = load_trust(faults)
+    _verify(faults, context, trust)
+    memory = apply_resumption(faults, context, trust)
+    return TlsPolicy(
+        context,
+        name=_name(faults),
+        memory=memory,
+        verifies=service.request_cert,
+        requires=service.require_cert,
+        warnings=faults.settle(),
+    )
+
+
+def _present(faults: Faults, context: Context, passphrases: Passphrases) -> None:
+    service = faults.service
+    if not service.cert:
+        if not service.client:
+            faults.refuse("cert", "TLS server needs a certificate")
+        return
+    identities, parameters = load_identities(faults, passphrases)
+    for identity in identities:
+        _use(faults, context, identity)
+    if not service.client:
+        _exchange(faults, context, parameters)
+
+
+def _use(faults: Faults, context: Context, identity: Identity) -> None:
+    with faults.about("cert", f"the certificate of {identity.leaf.subject} cannot be used"):
+        context.use_identity(identity.leaf, identity.key, identity.above)
+
+
+def _exchange(faults: Faults, context: Context, parameters: Parameters | None) -> None:
+    if not context.exchanges_dh:
+        return
+    if parameters is None:
+        context.use_automatic_parameters()
+        return
+    with faults.about("cert", f"DH parameters of {parameters.bits} bits cannot be used"):
+        context.use_parameters(parameters)
+
+
+def _verify(faults: Faults, context: Context, trust: Trust) -> None:
+    service = faults.service
+    with faults.about("ca_file", "a certificate cannot be trusted"):
+        context.trust(trust.certificates)
+    if trust.folder:
+        with faults.about("ca_path", f"cannot use {trust.folder}"):
+            context.trust_folder(trust.folder)
+    if not service.request_cert:
+        return
+    context.verify(PeerRules.of(service), require=service.require_cert)
+    if not service.client:
+        with faults.about("ca_file", "an authority cannot be named"):
+            context.name_authorities(trust.named)
+
+
+def _name(faults: Faults) -> str | None:
+    """A client's server name, which must fit into its extension."""
+    if not faults.service.client:
+        return None
+    name = client_name(faults.service)
+    if name is not None and not 0 < len(name.encode("utf-8", "surrogateescape")) <= 255:
+        faults.refuse("sni", "a server name has 1 to 255 octets")
+        return None
+    return name

@@ -1,0 +1,80 @@
+"""Lines for a connection's log about its handshake, in stunnel's wording.  Nothing here costs anything
+unasked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from culvert.observe.log import DEBUG, ERR, INFO
+from culvert.openssl._errors import describe
+from culvert.openssl.session import Session
+
+Line = tuple[int, str]
+"""A level of syslog and a text."""
+
+
+def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
+    """What was agreed on.  asked: a certificate was demanded or requested of the peer."""
+    done = "accepted" if session.server else "connected"
+    yield INFO, f"Session id: {session.id.hex().upper()}"
+    how = "previous session reused" if session.resumed else "new session negotiated"
+    yield INFO, f"TLS {done}: {how}"
+    yield INFO, f"{session.version} ciphersuite: {session.cipher} ({session.cipher_bits}-bit encryption)"
+    yield from _key_lines(session)
+    yield DEBUG, "Compression: null, expansion: null"
+    if asked:
+        yield from _peer_lines(session)
+
+
+def _key_lines(session: Session) -> Iterator[Line]:
+    key = session.peer_key
+    if key is None:
+        yield INFO, "No peer temporary key received"
+    else:
+        yield INFO, f"Peer temporary key: {key[0]}, {key[1]} bits"
+    if session.version == "TLSv1.3" and session.group:
+        yield INFO, f"Negotiated TLSv1.3 group: {session.group}"
+
+
+def _peer_lines(session: Session) -> Iterator[Line]:
+    certificate = session.peer_certificate
+    if certificate is None:
+        yield INFO, "No peer certificate received"
+    else:
+        yield DEBUG, f"Peer certificate was cached ({len(certificate.der)} bytes)"
+
+
+def failure_line(call: str, codes: Sequence[int]) -> str:
+    """Why OpenSSL failed, of level 3: what fail2ban and operators match on.
+
+    call: ``SSL_accept``, ``SSL_connect``, ``SSL_read`` ...
+    codes: of OpenSSL's error queue, oldest first (ERR_get_error(3)); the first is the cause.
+    """
+    if not codes:
+        return f"{call}: Peer suddenly disconnected"
+    return f"{call}: {codes[0]:08X}: {describe(codes[0])}"
+
+
+def queue_lines(codes: Sequence[int]) -> Iterator[Line]:
+    """The rest of the error queue, the last error first; it stands before the failure_line()."""
+    for code in reversed(tuple(dict.fromkeys(codes))[1:]):
+        yield ERR, f"error queue: {code:08X}: {describe(code)}"
+
+
+def failure_lines(
+    server: bool, codes: Sequence[int], errno: int = 0, client: str | None = None
+) -> Iterator[Line]:
+    """All lines for a failed handshake: (level, text).
+
+    codes: as in failure_line(); errno: of the socket when it failed, else 0.
+    client: the address to name at the end, as stunnel does from 5.77 on.
+    """
+    call = "SSL_accept" if server else "SSL_connect"
+    behind = f": client {client}" if client else ""
+    if errno:
+        yield ERR, f"{call}: {os.strerror(errno)} ({errno}){behind}"
+        return
+    yield from queue_lines(codes)
+    yield ERR, failure_line(call, codes) + behind

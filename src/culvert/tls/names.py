@@ -1,0 +1,38 @@
+"""The server name that a client sends (RFC 6066, 3)."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from culvert.config.model import Service
+
+WITHOUT_HOST = "localhost"
+"""What a destination without a host is called."""
+
+
+def client_name(service: Service) -> str | None:
+    """The name to send, None for none.
+
+    `sni` as it is written, empty for none; else the host of `protocolHost` or of the first `connect`.  An
+    IP literal is sent only when `sni` says so: the standard forbids it, and strict servers end the handshake.
+    """
+    if service.sni is not None:
+        return service.sni or None
+    host = _default_host(service)
+    return None if _is_ip(host) else host
+
+
+def _default_host(service: Service) -> str:
+    if service.protocol_host is not None:
+        host, colon, _port = service.protocol_host.rpartition(":")
+        return host if colon else WITHOUT_HOST
+    first = service.connect[0] if service.connect else None
+    return first.host if first is not None and first.host is not None else WITHOUT_HOST
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True

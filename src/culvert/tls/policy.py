@@ -1,0 +1,80 @@
+"""A service's TLS, ready to use: makes sessions, and tells about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from culvert.errors import ConfigWarning
+from culvert.observe.log import DEBUG, INFO
+from culvert.openssl import Context, Session
+from culvert.openssl._callbacks import Report
+from culvert.tls.lines import Line, success_lines
+from culvert.tls.memory import ClientMemory
+
+
+class TlsPolicy:
+    """Made by culvert.tls.build(); immutable but for the sessions that it remembers.
+
+    server: True where we take the server's part.
+    verifies: True where the peer's certificate is asked for; its lines go to the ``report`` of session().
+    warnings: what `culvert check` tells about certificates and keys.
+    """
+
+    __slots__ = ("_context", "_memory", "_name", "requires", "server", "verifies", "warnings")
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        name: str | None,
+        memory: ClientMemory | None,
+        verifies: bool,
+        requires: bool,
+        warnings: tuple[ConfigWarning, ...],
+    ) -> None:
+        self._context = context
+        self._name = name
+        self._memory = memory
+        self.server = context.server
+        self.verifies = verifies
+        self.requires = requires
+        self.warnings = warnings
+
+    def session(self, destination: str | None = None, report: Report | None = None) -> Session:
+        """A session for one connection, ready for its handshake.
+
+        destination: where a client connects to; sessions are resumed for the same text only, None for none.
+        report: takes (level, line) about the peer's certificate while the handshake verifies it.
+            It must not raise; if it does, the handshake fails.
+        Raises TlsError when memory is out.
+        """
+        if self.server:
+            return self._context.session(report) if self.verifies and report else self._context.session()
+        number = self._memory.number(destination) if self._memory and destination else 0
+        session = self._context.session(report, destination=number) if report else self._silent(number)
+        if self._name is not None:
+            session.send_name(self._name)
+        saved = self._memory.take(number) if self._memory and number else None
+        if saved is not None:
+            session.resume(saved)
+        return session
+
+    def _silent(self, number: int) -> Session:
+        return self._context.session(destination=number)
+
+    def before_lines(self, session: Session) -> Iterable[Line]:
+        """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""
+        yield INFO, f"Peer certificate {'required' if self.requires else 'not required'}"
+        if self.server:
+            yield DEBUG, "SNI: no virtual services defined"
+            return
+        yield INFO, f"SNI: sending servername: {self._name}" if self._name else "SNI: extension disabled"
+        offered = session.offered_id
+        if offered:
+            yield INFO, f"Attempting to resume: {offered.hex().upper()}"
+        else:
+            yield DEBUG, "No previous session to resume"
+
+    def handshake_lines(self, session: Session) -> Iterable[Line]:
+        """What the log says of a finished handshake: (level, text), of the levels 6 and 7."""
+        return success_lines(session, asked=self.verifies or not self.server)

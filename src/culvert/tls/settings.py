@@ -1,0 +1,78 @@
+"""How TLS is spoken: versions, ciphers, groups, switches of OpenSSL, its level of strength."""
+
+from __future__ import annotations
+
+from culvert.config.model import Service
+from culvert.config.table.tls import DEFAULT_CURVES
+from culvert.config.values import nearest
+from culvert.errors import TlsError
+from culvert.openssl import Context
+from culvert.openssl._lib import OPTIONS, VERSION
+from culvert.tls.faults import Faults
+
+HYBRID_GROUP = "X25519MLKEM768"
+"""Stands against a later quantum computer (draft-ietf-tls-ecdhe-mlkem); OpenSSL has it from 3.5 on."""
+
+LEVEL_AT_LEAST = 2
+"""The security level where the file names none: OpenSSL's own is raised to it (112 bits)."""
+
+
+def apply_settings(faults: Faults, context: Context) -> None:
+    """Set all of it; the level first, because it decides what the others may be."""
+    service = faults.service
+    level = service.security_level
+    context.security_level = max(context.security_level, LEVEL_AT_LEAST) if level is None else level
+    _set_switches(faults, context)
+    _set_versions(faults, context)
+    with faults.about("ciphers", "none of these ciphers can be used"):
+        context.set_ciphers(service.ciphers)
+    with faults.about("ciphersuites", "these cipher suites cannot be used"):
+        context.set_ciphersuites(service.ciphersuites)
+    _set_groups(faults, context)
+
+
+def _set_switches(faults: Faults, context: Context) -> None:
+    service = faults.service
+    names = sorted(service.options_set) + [f"-{name}" for name in sorted(service.options_cleared)]
+    for name in names:
+        if name.removeprefix("-") not in OPTIONS:
+            known = nearest(name.removeprefix("-"), OPTIONS)
+            faults.refuse("options", f"{VERSION} does not know {name}", known)
+    context.set_options(_mask(service.options_set), _mask(service.options_cleared))
+    if not service.renegotiation:
+        context.set_options(OPTIONS["NO_RENEGOTIATION"])
+
+
+def _mask(names: frozenset[str]) -> int:
+    bits = 0
+    for name in names:
+        bits |= OPTIONS.get(name, 0)
+    return bits
+
+
+def _set_versions(faults: Faults, context: Context) -> None:
+    service = faults.service
+    attribute = _version_attribute(service)
+    low, high = service.ssl_version_min, service.ssl_version_max
+    bounds = f"{low or 'the oldest version'} to {high or 'the newest'}"
+    with faults.about(attribute, f"{VERSION} cannot speak {bounds}"):
+        context.set_versions(low, high)
+
+
+def _version_attribute(service: Service) -> str:
+    for attribute in ("ssl_version_min", "ssl_version_max"):
+        if attribute in service.positions:
+            return attribute
+    return "ssl_version"
+
+
+def _set_groups(faults: Faults, context: Context) -> None:
+    if faults.service.curves is not None:
+        with faults.about("curves", "Invalid groups list in 'curves'"):
+            context.set_groups(faults.service.curves)
+        return
+    try:
+        context.set_groups(f"{HYBRID_GROUP}:{DEFAULT_CURVES}")
+    except TlsError:  # an OpenSSL before 3.5
+        with faults.about("curves", "the usual groups cannot be used"):
+            context.set_groups(DEFAULT_CURVES)

@@ -1,0 +1,93 @@
+"""Whom we trust: CAfile, CApath, and the names of authorities that clients are told."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+
+from culvert.openssl import Certificate
+from culvert.tls.faults import Faults
+from culvert.tls.pem import read_blocks
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""How openssl-rehash(1) names a certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What CAfile and CApath hold at this moment."""
+
+    certificates: tuple[Certificate, ...]
+    """Of CAfile."""
+    folder: str | None
+    """CApath, looked through again by OpenSSL while it verifies."""
+    named: tuple[Certificate, ...]
+    """Of both: their names are sent to clients."""
+
+    @property
+    def digest(self) -> bytes:
+        """Changes with any certificate."""
+        summary = hashlib.sha256()
+        for certificate in self.named:
+            summary.update(hashlib.sha256(certificate.der).digest())
+        return summary.digest()
+
+
+def load_trust(faults: Faults) -> Trust:
+    """Read CAfile and CApath of a service."""
+    service = faults.service
+    certificates = _from_file(faults) if service.ca_file else ()
+    in_folder = _from_folder(faults) if service.ca_path else ()
+    _check_source(faults, bool(certificates or in_folder))
+    return Trust(certificates, service.ca_path, _without_twins((*certificates, *in_folder)))
+
+
+def _check_source(faults: Faults, some: bool) -> None:
+    service = faults.service
+    if not (service.verify_chain or service.verify_peer) or faults.errors:
+        return
+    attribute = "verify_chain" if service.verify_chain else "verify_peer"
+    if not service.ca_file and not service.ca_path:
+        faults.refuse(attribute, 'Either "CAfile" or "CApath" has to be configured')
+    elif not some:
+        source = "CAfile" if service.ca_file else "CApath (openssl rehash names its files)"
+        faults.warn(attribute, f"No trusted certificates found in {source}: every peer will be refused")
+
+
+def _from_file(faults: Faults) -> tuple[Certificate, ...]:
+    path, found = faults.service.ca_file or "", []
+    with faults.about("ca_file", f"cannot read {path}"):
+        for block in read_blocks(path):
+            if block.is_certificate:
+                with faults.about("ca_file", f"line {block.line} of {path} is not a usable certificate"):
+                    found.append(Certificate.from_pem(block.data))
+        if not found:
+            faults.refuse("ca_file", f"No trusted certificates found: {path} has no BEGIN CERTIFICATE line")
+    return tuple(found)
+
+
+def _from_folder(faults: Faults) -> tuple[Certificate, ...]:
+    path, found = faults.service.ca_path or "", []
+    with faults.about("ca_path", f"cannot read {path}"):
+        for name in sorted(os.listdir(path)):
+            if _HASHED.fullmatch(name):
+                found += _of_one_file(faults, os.path.join(path, name))
+    return tuple(found)
+
+
+def _of_one_file(faults: Faults, path: str) -> list[Certificate]:
+    """OpenSSL reads the first certificate of such a file; one that it cannot read trusts nobody, so it may
+    stand.
+    """
+    try:
+        blocks = [block for block in read_blocks(path) if block.is_certificate]
+    except OSError as error:
+        faults.warn("ca_path", f"cannot read {path}: {error.strerror or error}")
+        return []
+    return [Certificate.from_pem(block.data) for block in blocks[:1]]
+
+
+def _without_twins(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    return tuple({certificate.der: certificate for certificate in certificates}.values())

@@ -123,7 +123,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch, *answers: object) -> list[int]:
             raise what
         return list(what)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
     monkeypatch.setattr(addresses, "RETRY_SECONDS", 0.0)
     return asked
 

@@ -67,7 +67,8 @@ def test_a_unix_socket_gets_no_options() -> None:
 
 
 INHERITED = (
-    "l:SO_KEEPALIVE=yes", "l:SO_OOBINLINE=yes", "l:SO_DONTROUTE=yes", "l:SO_RCVBUF=40000", "l:SO_SNDBUF=40000",
+    "l:SO_KEEPALIVE=yes", "l:SO_OOBINLINE=yes", "l:SO_DONTROUTE=yes", "l:SO_RCVBUF=40000",
+    "l:SO_SNDBUF=40000",
     "l:IP_TOS=16", "l:IP_TTL=33", "l:TCP_NODELAY=yes", "l:TCP_KEEPCNT=3", "l:TCP_KEEPIDLE=61",
     "l:TCP_KEEPINTVL=16", "l:TCP_USER_TIMEOUT=123456",
 )  # fmt: skip

@@ -85,12 +85,11 @@ static int accept_one(struct engine *engine, struct listener *listener) {
     return 0;
 }
 
-/* Errors of one connection (ECONNABORTED and the network's own, accept(2)) are no errors of the listener. */
+/* One connection: where more wait, the level-triggered event comes again with the next batch, which costs less than
+ * finding the queue empty each time.  Errors of one connection (ECONNABORTED and the network's own, accept(2)) are no errors of the listener. */
 void listener_accept(struct engine *engine, struct listener *listener) {
     struct decision *decision;
-    int status = 0;
-    for (int i = 0; i < ACCEPTS_MAX && !status; i++)
-        status = accept_one(engine, listener);
+    int status = accept_one(engine, listener);
     if (status != -EMFILE && status != -ENFILE && status != -ENOBUFS && status != -ENOMEM)
         return;
     listener_pause(engine, listener);
@@ -104,7 +103,7 @@ void listener_accept(struct engine *engine, struct listener *listener) {
 /* Close so that the peer sees a clean end even where it sent more than we read: unread bytes would turn our FIN into a
  * reset, which may overtake the last bytes. */
 static void side_discard(struct tunnel *tunnel, struct watch *watch) {
-    if (watch->local || watch->readable)
+    if ((watch->local || watch->readable) && !watch->eof)
         for (int i = 0; i < 16; i++)
             if (recv(watch->fd, tunnel->engine->opened, OPENED_SIZE, MSG_DONTWAIT) <= 0)
                 return;

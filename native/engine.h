@@ -38,7 +38,6 @@
 #define OWED_MAX (1024 * 1024)                   /* bytes that a sink may owe; more ends the tunnel */
 #define TURN_BUDGET (1024 * 1024)                /* bytes a direction may move before others get a turn */
 #define EVENTS_MAX 256
-#define ACCEPTS_MAX 64                           /* connections taken from one listener in a turn */
 #define PEER_MAX 28                              /* struct sockaddr_in6; a Unix peer has no address worth keeping */
 
 /* What stands behind an epoll event.  Descriptors of asyncio are marked by the lowest bit of the data instead. */

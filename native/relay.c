@@ -14,6 +14,11 @@
 
 #define CLOSE_NOTIFY_MOST 64 /* a record with one alert is never longer */
 
+static int nothing_owed(const struct tunnel *tunnel) {
+    return !outbox_size(&tunnel->owed[ACCEPTED]) && !outbox_size(&tunnel->owed[DIALLED])
+        && !outbox_size(&tunnel->held);
+}
+
 static void flow_end(struct tunnel *tunnel, int side, enum flow flow) {
     tunnel->flow[side] = (uint8_t)flow;
     if (!tunnel->first_end)
@@ -26,12 +31,13 @@ static void flow_cut(struct tunnel *tunnel, int side, uint32_t cause) {
     tunnel->error = tunnel->side[side].error;
 }
 
-/* The sink of the direction that reads from `side` failed.  Nothing was lost when only our close_notify was. */
-static void flow_drop(struct tunnel *tunnel, int side) {
+/* The sink of the direction that reads from `side` failed with `lost` bytes on the way to it.  Nothing was lost when only
+ * our close_notify was. */
+static void flow_drop(struct tunnel *tunnel, int side, size_t lost) {
     struct outbox *owed = &tunnel->owed[!side];
     if (tunnel->flow[side] == FLOW_CUT)
         return;
-    if (tunnel->flow[side] != FLOW_PASSED || outbox_size(owed) > CLOSE_NOTIFY_MOST) {
+    if (tunnel->flow[side] != FLOW_PASSED || lost > CLOSE_NOTIFY_MOST) {
         flow_end(tunnel, side, FLOW_DROPPED);
         tunnel->error = tunnel->side[!side].error;
     }
@@ -48,9 +54,7 @@ static int seal(struct tunnel *tunnel, const unsigned char *bytes, size_t size) 
         bytes += count;
         size -= count;
     }
-    if (size && (secure_failure(tunnel, 0) != CAUSE_CLEAN || outbox_add(&tunnel->held, bytes, size) < 0))
-        return -1;
-    return secure_flush(tunnel);
+    return size && (secure_failure(tunnel, 0) != CAUSE_CLEAN || outbox_add(&tunnel->held, bytes, size) < 0) ? -1 : 0;
 }
 
 static int seal_held(struct tunnel *tunnel) {
@@ -61,57 +65,69 @@ static int seal_held(struct tunnel *tunnel) {
     tunnel->held = (struct outbox){0};
     status = seal(tunnel, held.bytes + held.start, outbox_size(&held));
     outbox_free(&held);
-    return status;
+    return status < 0 ? -1 : secure_flush(tunnel);
 }
 
 /* Whether the direction from the plain side can take more: nothing is owed to the TLS peer. */
 static int secure_free(struct tunnel *tunnel) {
+    size_t before = outbox_size(&tunnel->owed[tunnel->secure]);
     int owed = side_flush(tunnel, tunnel->secure);
     if (owed > 0)
         return 0;
     if (owed < 0 || seal_held(tunnel) < 0) {
-        flow_drop(tunnel, !tunnel->secure);
+        flow_drop(tunnel, !tunnel->secure, before);
         return 0;
     }
     return !outbox_size(&tunnel->held) && !outbox_size(&tunnel->owed[tunnel->secure]);
 }
 
-static void pass_plain_end(struct tunnel *tunnel) {
+/* Read the plain side until the scratch is full or it has no more, and seal what came.  Returns the number of bytes. */
+static size_t seal_some(struct tunnel *tunnel) {
+    int plain = !tunnel->secure;
+    size_t fill = 0;
+    ssize_t count = 0;
+    while (fill < OPENED_SIZE && !outbox_size(&tunnel->held)) {
+        count = side_receive(tunnel, plain, tunnel->engine->opened, OPENED_SIZE - fill);
+        if (count <= 0)
+            break;
+        fill += (size_t)count;
+        if (seal(tunnel, tunnel->engine->opened, (size_t)count) < 0) {
+            flow_drop(tunnel, plain, fill);
+            break;
+        }
+    }
+    if (count == 0 && fill < OPENED_SIZE)
+        flow_end(tunnel, plain, FLOW_ENDED);
+    else if (count < 0 && tunnel->side[plain].error)
+        flow_cut(tunnel, plain, CAUSE_RESET);
+    return fill;
+}
+
+/* Everything before the end of the plain side was sealed: our close_notify goes with it. */
+static void seal_end(struct tunnel *tunnel) {
     ERR_clear_error();
     SSL_shutdown(tunnel->ssl);
     ERR_clear_error();
     tunnel->flow[!tunnel->secure] = FLOW_PASSED;
-    if (secure_flush(tunnel) < 0)
-        flow_drop(tunnel, !tunnel->secure);
-}
-
-/* One read of the plain side; 0 when there is nothing more to do in this turn. */
-static size_t seal_some(struct tunnel *tunnel) {
-    int plain = !tunnel->secure;
-    ssize_t count = side_receive(tunnel, plain, tunnel->engine->opened, OPENED_SIZE);
-    if (count > 0 && seal(tunnel, tunnel->engine->opened, (size_t)count) < 0)
-        flow_drop(tunnel, plain);
-    else if (count == 0)
-        flow_end(tunnel, plain, FLOW_ENDED);
-    else if (count < 0 && tunnel->side[plain].error)
-        flow_cut(tunnel, plain, CAUSE_RESET);
-    return count > 0 ? (size_t)count : 0;
 }
 
 static void pump_to_secure(struct tunnel *tunnel) {
     int plain = !tunnel->secure;
     size_t moved = 0, count = 1;
-    while (secure_free(tunnel) && tunnel->flow[plain] == FLOW_OPEN && count) {
+    while (secure_free(tunnel) && tunnel->flow[plain] <= FLOW_ENDED && count) {
+        size_t sealed;
         if (moved >= TURN_BUDGET) {
             engine_queue(tunnel);
             return;
         }
-        count = seal_some(tunnel);
+        count = tunnel->flow[plain] == FLOW_OPEN ? seal_some(tunnel) : 0;
         moved += count;
+        if (tunnel->flow[plain] == FLOW_ENDED && !outbox_size(&tunnel->held))
+            seal_end(tunnel);
+        sealed = tunnel->engine->sealed_size;
+        if (secure_flush(tunnel) < 0)
+            flow_drop(tunnel, plain, sealed);
     }
-    if (tunnel->flow[plain] == FLOW_ENDED && !outbox_size(&tunnel->owed[tunnel->secure])
-            && !outbox_size(&tunnel->held))
-        pass_plain_end(tunnel);
 }
 
 /* The TLS side has no more bytes: it waits, has ended, or has failed.  After our own close_notify a TCP end is enough. */
@@ -151,18 +167,19 @@ static size_t open_some(struct tunnel *tunnel) {
     if (fill) {
         tunnel->delivered[plain] += fill;
         if (side_deliver(tunnel, plain, tunnel->engine->opened, fill) < 0)
-            flow_drop(tunnel, tunnel->secure);
+            flow_drop(tunnel, tunnel->secure, fill);
     }
     if (secure_flush(tunnel) < 0)
-        flow_drop(tunnel, plain);
+        flow_drop(tunnel, plain, 0);
     return fill;
 }
 
 /* Whether the direction from the TLS side can take more. */
 static int plain_free(struct tunnel *tunnel) {
+    size_t before = outbox_size(&tunnel->owed[!tunnel->secure]);
     int owed = side_flush(tunnel, !tunnel->secure);
     if (owed < 0)
-        flow_drop(tunnel, tunnel->secure);
+        flow_drop(tunnel, tunnel->secure, before);
     return owed == 0;
 }
 
@@ -178,14 +195,10 @@ static void pump_to_plain(struct tunnel *tunnel) {
         moved += count;
     }
     if (tunnel->flow[secure] == FLOW_ENDED && !outbox_size(&tunnel->owed[!secure])) {
-        shutdown(tunnel->side[!secure].fd, SHUT_WR);
+        if (tunnel->flow[!secure] != FLOW_PASSED || !nothing_owed(tunnel)) /* else it is closed at once */
+            shutdown(tunnel->side[!secure].fd, SHUT_WR);
         tunnel->flow[secure] = FLOW_PASSED;
     }
-}
-
-static int nothing_owed(const struct tunnel *tunnel) {
-    return !outbox_size(&tunnel->owed[ACCEPTED]) && !outbox_size(&tunnel->owed[DIALLED])
-        && !outbox_size(&tunnel->held);
 }
 
 /* Whether the direction from `side` lost its sink, and the failed sink has nothing more to give either. */

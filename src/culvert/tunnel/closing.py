@@ -7,7 +7,7 @@ from typing import Final
 from culvert.engine import Carrier, Cause, Ending, HandshakeFailed
 from culvert.engine.endings import describe
 from culvert.observe.log import DEBUG, ERR, INFO
-from culvert.tls import failure_line
+from culvert.tls import failure_line, failure_lines
 from culvert.tunnel.plan import Say
 
 # Reasons of OpenSSL's SSL library (sslerr.h) for which it sends no alert: the peer does not speak TLS at all.
@@ -56,17 +56,15 @@ def _say_ends(say: Say, ending: Ending) -> None:
             say(level, text)
 
 
-def say_handshake_failure(say: Say, failure: HandshakeFailed, *, client: bool) -> None:
-    """The line for a handshake that failed."""
-    call = "SSL_connect" if client else "SSL_accept"
+def say_handshake_failure(say: Say, failure: HandshakeFailed, *, server: bool, peer: str | None) -> None:
+    """The lines for a handshake that failed; ``peer``: the address of a client, to be named in the last of
+    them.
+    """
     if failure.cause is Cause.BUSY:
         say(INFO, "ssl_handshake_poll: s_poll_wait: TIMEOUTbusy exceeded: sending reset")
-    elif failure.cause is Cause.EOF and not failure.tls_errors:
-        say(ERR, f"{call}: Peer suddenly disconnected")
-    elif failure.tls_errors:
-        say(ERR, failure_line(call, failure.tls_errors))
-    else:
-        say(ERR, f"{call}: {failure.reason}")
+        return
+    for level, text in failure_lines(server, failure.tls_errors, failure.errno, peer):
+        say(level, text)
 
 
 class Closing:

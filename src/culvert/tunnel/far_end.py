@@ -52,9 +52,9 @@ class FarEnd:
         say(ERR, "No more addresses to connect")
         raise Unreachable("no more addresses")
 
-    def session_key(self, endpoint: Endpoint) -> str | None:
+    def session_key(self, endpoint: Endpoint) -> str:
         """Under what TLS sessions with this address are remembered: all together unless there are several."""
-        return endpoint.text if self._several else None
+        return endpoint.text if self._several else "*"
 
     async def _destinations(self, carrier: Carrier, say: Say) -> Sequence[Endpoint]:
         if self._plan.destinations:

@@ -7,6 +7,7 @@ log level a tunnel costs its five steps and nothing else.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from culvert.engine import Carrier, Cause, Ending, HandshakeFailed, Side, Tunnel
 from culvert.errors import TlsError
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
-from culvert.observe.log import DEBUG, ERR, INFO, NOTICE, Log
+from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, Log
 from culvert.tunnel import closing
 from culvert.tunnel.far_end import Unreachable
 from culvert.tunnel.states import State
@@ -65,6 +66,8 @@ class Tunnel:
             pass  # who raised them has written the line
         except TlsError as error:
             self.say(ERR, str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours ends this tunnel, and no other
+            self.say(CRIT, "INTERNAL ERROR: " + traceback.format_exc().replace("\n", " | "))
         finally:
             self._close(end)
 
@@ -97,7 +100,9 @@ class Tunnel:
         return closing.ALERTED if closing.alert_was_sent(ending.cause, ending.tls_errors) else closing.BROKEN
 
     def _handshake_failed(self, failure: HandshakeFailed) -> closing.Closing:
-        closing.say_handshake_failure(self.say, failure, client=self._service.client)
+        server = not self._service.client
+        peer = addresses.unpack(self.carrier.peer) if server else None
+        closing.say_handshake_failure(self.say, failure, server=server, peer=peer)
         if failure.cause is Cause.EOF or closing.alert_was_sent(failure.cause, failure.tls_errors):
             return closing.ALERTED
         return closing.BROKEN

@@ -26,7 +26,6 @@ class Listed(NamedTuple):
     """One tunnel in a list of live ones; octets of plain text."""
 
     service: str
-    state: str
     to_secure: int
     to_plain: int
 
@@ -69,16 +68,16 @@ class RunningService:
         """The number of its tunnels."""
         return len(self._tunnels)
 
-    def start(self, descriptors: Sequence[int], *, exclusive: bool = False) -> None:
+    def start(self, descriptors: Sequence[int]) -> None:
         """Accept from listening, non-blocking sockets; their descriptors are the service's from now on.
 
-        exclusive: other processes accept from the same sockets.  Raises OSError.
+        Raises OSError.
         """
         self._accepting = True
         for descriptor in descriptors:
-            self._listeners.append(
-                self._engine.listen(descriptor, self._accepted, self._starved, exclusive=exclusive)
-            )
+            shared = _is_unix(descriptor)  # workers have TCP sockets of their own, and share Unix sockets
+            listener = self._engine.listen(descriptor, self._accepted, self._starved, exclusive=shared)
+            self._listeners.append(listener)
 
     def stop_accepting(self) -> None:
         """Close the listeners; tunnels go on.  ``on_idle`` is called when the last has ended, perhaps at
@@ -101,8 +100,7 @@ class RunningService:
     def listing(self) -> list[Listed]:
         """The live tunnels."""
         return [
-            Listed(self.name, tunnel.state.value, tunnel.carrier.to_secure, tunnel.carrier.to_plain)
-            for tunnel in self._tunnels
+            Listed(self.name, tunnel.carrier.to_secure, tunnel.carrier.to_plain) for tunnel in self._tunnels
         ]
 
     def adopt(self, carrier: Carrier) -> None:
@@ -156,3 +154,10 @@ class RunningService:
 
         timer = loop.call_later(_STARVED_PAUSE, resume)
         self._resumptions.add(timer)
+
+
+def _is_unix(descriptor: int) -> bool:
+    with socket.socket(fileno=descriptor) as sock:
+        family = sock.family
+        sock.detach()
+    return family == socket.AF_UNIX

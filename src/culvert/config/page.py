@@ -22,8 +22,8 @@ comments.  Names of options match in any case.  Options of services that stand b
 the defaults of all sections.  Options of the daemon may stand there only.
 
 *Since* is the first version of stunnel that has the option, or Culvert for our own.  *Reload*: whether a new
-value takes effect on SIGHUP.  An option that **is not available** is read and checked like the others; a value
-that asks for something then stops the start and says so.  Nothing is ignored.
+value takes effect on SIGHUP.  An option that **is not available** is read and checked like the others; a
+value that asks for something then stops the start and says so.  Nothing is ignored.
 """
 _TITLES = {
     process.Process: "The daemon",

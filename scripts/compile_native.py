@@ -1,7 +1,7 @@
 """Compile native/ into culvert/_native: only when something changed, one at a time, replaced in one step.
 
 Programs that run keep the module that they have mapped; those that start later get the old or the new one,
-never half of one.  Usage: ``compile_native.py [FOLDER]``; the package in FOLDER (default src/culvert) gets it.
+never half of one.  Usage: ``compile_native.py [FOLDER]``; FOLDER is the package that gets the module.
 """
 
 from __future__ import annotations

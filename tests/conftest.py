@@ -61,7 +61,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Let a test marked ``alone`` run while no other does, in this or another worker, or in another run.
 
     All others hold ``room`` shared, ``alone`` holds it exclusively.  Everyone goes through ``door`` first, or
-    the others, always one of them inside, would keep it waiting for ever.  A test's timeout starts afterwards.
+    the others, always one of them inside, would keep it waiting for ever.  Timeouts start afterwards.
     """
     turns = item.config.rootpath / "build" / "turns"
     turns.mkdir(exist_ok=True, parents=True)

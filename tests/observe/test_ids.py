@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -44,8 +45,6 @@ def test_unique_identifiers_have_their_form_and_differ() -> None:
     assert all(re.fullmatch(r"[0-9a-zA-Z]{22}", each) for each in made)
 
 
-@pytest.mark.parametrize(
-    ("kind", "number"), [("process", os.getpid()), ("thread", threading.get_native_id())]
-)
-def test_identifiers_of_the_system(kind: str, number: int) -> None:
-    assert Ids().next(kind) == str(number)
+@pytest.mark.parametrize(("kind", "number"), [("process", os.getpid), ("thread", threading.get_native_id)])
+def test_identifiers_of_the_system(kind: str, number: Callable[[], int]) -> None:
+    assert Ids().next(kind) == str(number())

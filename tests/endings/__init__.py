@@ -1,0 +1,1 @@
+"""Truthful endings and robustness: scripted peers on both sides of a proxy, and what each must see."""

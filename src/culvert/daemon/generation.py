@@ -42,6 +42,7 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) 
     Raises ConfigErrors or SystemRefusal, and then nothing of it is left open.
     """
     log = outlet.log
+    log.write(NOTICE, f"Reading configuration from {source}")
     configuration = source.load_again() if again else source.load()
     _say_what_was_read(configuration, log)
     plans = plan_services(configuration, log.write)
@@ -64,7 +65,7 @@ def give_up(generation: Generation, pool: Pool) -> None:
 
 
 def take_sockets(generation: Generation, pool: Pool, slot: int) -> list[list[int]]:
-    """In worker `slot`: its listening descriptors for each plan, taken out of the pool; all others are closed."""
+    """In worker `slot`: its listening descriptors for each plan; all others are closed."""
     workers = generation.workers
     mine = [
         [sock.detach() for each in listenings for sock in each.for_worker(slot, workers)]

@@ -25,6 +25,9 @@ class FileSource:
             reason = f'Invalid configuration file name "{name}": {error.strerror} ({error.errno})'
             raise ConfigErrors([ConfigError(None, "", reason)]) from error
 
+    def __str__(self) -> str:
+        return f"file {self.path}"
+
     def load(self) -> Configuration:
         """Read the file.  Raises ConfigErrors."""
         return load.load_file(self.path)
@@ -39,6 +42,9 @@ class DescriptorSource:
     """An open descriptor (`-fd N`), which can be read once."""
 
     number: int
+
+    def __str__(self) -> str:
+        return f"descriptor {self.number}"
 
     def load(self) -> Configuration:
         """Read it to its end.  Raises ConfigErrors."""

@@ -63,7 +63,14 @@ def _check_case(case: Case, broken: Iterable[str]) -> Iterator[ConfigError]:
             for attribute, reason in rule(case):
                 yield ConfigError(service.where(attribute), _subject(case, attribute), reason)
     for option, reason in _refusals(service, SERVICE):
-        yield ConfigError(service.where(option.attribute), option.name, reason)
+        if not _told_globally(case, option.attribute):
+            yield ConfigError(service.where(option.attribute), option.name, reason)
+
+
+def _told_globally(case: Case, attribute: str) -> bool:
+    """Whether the value is inherited from an option that the daemon has too, and is refused there."""
+    at = case.service.positions.get(attribute)
+    return at is not None and at == case.options.positions.get(attribute)
 
 
 def _subject(case: Case, attribute: str) -> str:

@@ -43,6 +43,7 @@ def load_descriptor(descriptor: int) -> Configuration:
     """Read an open descriptor to its end and close it, but for 0, 1 and 2.  Raises ConfigErrors."""
     source = f"descriptor {descriptor}"
     try:
+        os.fstat(descriptor)  # says of any number that it is none, where open() would not
         with open(descriptor, "rb", closefd=descriptor > 2) as file:
             data = file.read()
     except (OSError, ValueError, OverflowError) as error:

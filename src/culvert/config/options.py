@@ -71,7 +71,9 @@ class Option:
     @property
     def default_text(self) -> str:
         """The default as an operator would write it; empty when there is none."""
-        return self.shown or self.kind.render(self.default)
+        if self.shown or not isinstance(self.default, tuple):
+            return self.shown or self.kind.render(self.default)
+        return ", ".join(map(self.kind.render, self.default))
 
 
 def option(name: str, kind: Kind, default: Any, text: str, **facts: Any) -> Any:

@@ -146,4 +146,4 @@ _READERS: Mapping[Form, Callable[[str], SocketValue]] = {
     Form.TEXT: _short_text,
 }
 
-SOCKET = Kind("a | l | r : NAME=VALUE", parse)
+SOCKET = Kind("a | l | r : NAME=VALUE", parse, str)

@@ -125,7 +125,7 @@ class Reader:
         name, equals, value = text.partition("=")
         if not equals:
             self._fail(at, "", _no_equals(text))
-            return Spoilt(at, text.split()[0])
+            return Spoilt(at, (text.split() or [""])[0])
         return Setting(at, name.strip(_BLANKS), value.strip(_BLANKS))
 
     def _text(self, raw: bytes, at: Where) -> str:

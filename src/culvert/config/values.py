@@ -184,7 +184,7 @@ def _host(host: str, text: str) -> str:
 def _port(port: str) -> str:
     if not port:
         raise BadValue("a port is needed")
-    if port.isascii() and port.isdigit():
+    if port.isascii() and port.lstrip("+-").isdigit():
         whole(port, f'no TCP port "{port}"', 0, 65535)
     elif any(each.isspace() or each == "/" for each in port):
         raise BadValue(f'Unknown TCP service "{port}"')

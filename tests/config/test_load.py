@@ -240,11 +240,9 @@ def test_workers() -> None:
     assert load_text(f"workers = 3\ncert = a\n[web]\n{SERVER}").options.workers == 3
 
 
-def test_inetd_mode_has_one_service_with_the_name_of_the_daemon() -> None:
-    configuration = load_text("cert = web.pem\nconnect = 127.0.0.1:80\n")
-    assert configuration.inetd
-    assert [each.name for each in configuration.services] == ["stunnel"]
-    assert load_text("service = front\ncert = a\nconnect = 80\n").services[0].name == "front"
+def test_a_file_without_a_section_is_inetd_mode_and_told_so() -> None:
+    (told,) = _errors("cert = web.pem\nconnect = 127.0.0.1:80\n").splitlines()
+    assert told.startswith("conf: inetd mode: is not available")
     assert not load_text(f"cert = a\n[web]\n{SERVER}").inetd
 
 

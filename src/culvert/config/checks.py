@@ -257,6 +257,11 @@ def _two_ends(case: Case) -> Iterator[Complaint]:
         yield "", f"Invalid service [{service.name}]: without accept it needs exec and connect"
 
 
+def _one_connection(case: Case) -> Iterator[Complaint]:
+    if case.inetd:
+        yield "", not_yet("connections are not taken over from inetd, so the file needs a [section]")
+
+
 def _can_start(service: Service) -> bool:
     if service.accept or (service.exec and service.connect):
         return True
@@ -280,4 +285,5 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Case], Iterator[Complaint]]], ...]
     (("ticket_key_secret", "ticket_mac_secret"), _ticket_secrets),
     ((*_VERIFY, "ca_file", "ca_path", "ca_engine", "ca_store"), _trust),
     (("accept", "connect", "exec", "sni", "transparent", "protocol", "client"), _two_ends),
+    ((), _one_connection),
 )

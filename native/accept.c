@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 /* `exclusive`: the descriptor is shared with other workers, and one of them is enough.  NULL and errno on failure. */
-struct listener *listener_open(struct engine *engine, int fd, uint32_t handle, int exclusive) {
+struct listener *listener_open(struct engine *engine, struct route *route, int fd, uint32_t handle, int exclusive) {
     struct listener *listener = calloc(1, sizeof *listener);
     if (!listener)
         return NULL;
+    listener->route = route;
     listener->watch.fd = fd;
     listener->watch.kind = WATCH_LISTENER;
     listener->handle = handle;
@@ -46,12 +47,13 @@ void listener_close(struct engine *engine, struct listener *listener) {
     free(listener);
 }
 
-struct tunnel *tunnel_new(struct engine *engine, int accepted_fd) {
+struct tunnel *tunnel_new(struct route *route, int accepted_fd) {
     struct tunnel *tunnel = calloc(1, sizeof *tunnel);
     if (!tunnel)
         return NULL;
-    tunnel->engine = engine;
-    tunnel->handle = ++engine->handles;
+    tunnel->engine = route->engine;
+    tunnel->route = route;
+    tunnel->handle = ++route->engine->handles;
     tunnel->side[ACCEPTED].fd = accepted_fd;
     tunnel->side[ACCEPTED].kind = WATCH_ACCEPTED;
     tunnel->side[DIALLED].fd = -1;
@@ -59,29 +61,45 @@ struct tunnel *tunnel_new(struct engine *engine, int accepted_fd) {
     tunnel->side[ACCEPTED].writable = 1;
     link_clear(&tunnel->timer);
     link_clear(&tunnel->ready);
+    route_joined(tunnel);
     return tunnel;
 }
 
-static int accept_one(struct engine *engine, struct listener *listener) {
+static struct tunnel *accept_tunnel(struct listener *listener) {
     struct sockaddr_storage peer;
     socklen_t size = sizeof peer;
-    struct decision *decision;
+    struct tunnel *tunnel;
     int fd = accept4(listener->watch.fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
-        return -errno;
-    decision = engine_decide(engine, DECIDED_ACCEPTED);
-    if (decision)
-        decision->tunnel = tunnel_new(engine, fd);
-    if (!decision || !decision->tunnel) {
-        engine->decision_count -= decision != NULL;
+        return NULL;
+    tunnel = tunnel_new(listener->route, fd);
+    if (!tunnel) {
         close(fd);
+        errno = ENOMEM;
+        return NULL;
+    }
+    tunnel->side[ACCEPTED].local = peer.ss_family == AF_UNIX;
+    tunnel->peer_size = peer.ss_family == AF_UNIX ? sizeof peer.ss_family : size < PEER_MAX ? size : PEER_MAX;
+    memcpy(tunnel->peer, &peer, tunnel->peer_size);
+    return tunnel;
+}
+
+/* Returns 0, or -errno of accept4(2). */
+static int accept_one(struct engine *engine, struct listener *listener) {
+    struct decision *decision;
+    struct tunnel *tunnel = accept_tunnel(listener);
+    if (!tunnel)
+        return -errno;
+    if (route_accepted(tunnel))
+        return 0;
+    decision = engine_decide(engine, DECIDED_ACCEPTED);
+    if (!decision) {
+        tunnel_close(tunnel, 1, 0);
         return -ENOMEM;
     }
-    decision->tunnel->decision = engine->decision_count;
-    decision->tunnel->side[ACCEPTED].local = peer.ss_family == AF_UNIX;
+    tunnel->decision = engine->decision_count;
+    decision->tunnel = tunnel;
     decision->listener = listener->handle;
-    decision->peer_size = peer.ss_family == AF_UNIX ? 2 : size < PEER_MAX ? size : PEER_MAX;
-    memcpy(decision->peer, &peer, decision->peer_size);
     return 0;
 }
 
@@ -120,19 +138,30 @@ static void side_close(struct tunnel *tunnel, struct watch *watch, int reset) {
     close(watch->fd);
 }
 
-/* End a tunnel in whatever phase and free it.  `reset_*`: tell that side by a reset instead of a clean end. */
+/* End a tunnel in whatever phase.  `reset_*`: tell that side by a reset instead of a clean end. */
 void tunnel_close(struct tunnel *tunnel, int reset_accepted, int reset_dialled) {
     struct engine *engine = tunnel->engine;
     if (tunnel->decision && tunnel->decision <= engine->decision_count
             && engine->decisions[tunnel->decision - 1].tunnel == tunnel)
         engine->decisions[tunnel->decision - 1].kind = DECIDED_NOTHING;
     timer_disarm(tunnel);
-    link_take(&tunnel->ready);
     side_close(tunnel, &tunnel->side[ACCEPTED], reset_accepted);
     side_close(tunnel, &tunnel->side[DIALLED], reset_dialled);
     SSL_free(tunnel->ssl);
     outbox_free(&tunnel->owed[ACCEPTED]);
     outbox_free(&tunnel->owed[DIALLED]);
     outbox_free(&tunnel->held);
-    free(tunnel);
+    tunnel->phase = PHASE_OVER;
+    route_left(tunnel);
+    link_take(&tunnel->ready);
+    link_before(&engine->dead, &tunnel->ready);
+}
+
+/* Free the tunnels that were closed in this turn; events that lie behind them in the batch are past by now. */
+void engine_bury(struct engine *engine) {
+    while (!link_alone(&engine->dead)) {
+        struct tunnel *tunnel = OWNER(engine->dead.next, struct tunnel, ready);
+        link_take(&tunnel->ready);
+        free(tunnel);
+    }
 }

@@ -18,7 +18,7 @@ from cffi import FFI
 
 NATIVE = Path(__file__).resolve().parent
 # setuptools asks for paths relative to the project; a compile from elsewhere still finds them.
-SOURCES = ("engine.c", "accept.c", "dial.c", "outbox.c", "secure.c", "relay.c", "settle.c", "timers.c")
+SOURCES = ("engine.c", "accept.c", "route.c", "dial.c", "outbox.c", "secure.c", "relay.c", "settle.c", "timers.c")
 
 # In the order in which their types are needed.
 DECLARATIONS = ("crypto", "err", "bio", "evp", "x509", "pem", "ssl", "engine")

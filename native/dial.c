@@ -57,7 +57,7 @@ void dial_step(struct tunnel *tunnel) {
     if (error && error != ECONNRESET)
         tunnel_decide(tunnel, DECIDED_DIAL, CAUSE_RESET, error);
     else
-        tunnel_decide(tunnel, DECIDED_DIAL, CAUSE_CLEAN, 0);
+        tunnel_done(tunnel, DECIDED_DIAL);
 }
 
 /* Give the dialled connection up, so that another address can be dialled. */

@@ -30,6 +30,8 @@ struct engine *engine_new(int with_alarm) {
     engine->decisions = calloc(engine->decision_size, sizeof *engine->decisions);
     engine->method = secure_method();
     link_clear(&engine->ready);
+    link_clear(&engine->dead);
+    engine->most = UINT32_MAX;
     timers_start(engine);
     if (!engine->opened || !engine->sealed || !engine->decisions || !engine->method
             || engine_open(engine, with_alarm) < 0) {
@@ -41,6 +43,7 @@ struct engine *engine_new(int with_alarm) {
 
 /* Every tunnel and listener must have been closed before. */
 void engine_free(struct engine *engine) {
+    engine_bury(engine);
     if (engine->epoll >= 0)
         close(engine->epoll);
     if (engine->alarm >= 0)
@@ -66,7 +69,6 @@ struct decision *engine_decide(struct engine *engine, uint32_t kind) {
     decision->kind = kind;
     decision->cause = CAUSE_CLEAN;
     decision->error = 0;
-    decision->peer_size = 0;
     return decision;
 }
 
@@ -76,6 +78,7 @@ void tunnel_decide(struct tunnel *tunnel, uint32_t kind, uint32_t cause, int err
     if (!decision)
         return; /* the phase stays, so the tunnel's timer comes back to it */
     tunnel->phase = PHASE_REST;
+    tunnel->ordered = 0;
     tunnel->timeout = tunnel->limit = 0;
     tunnel->decision = tunnel->engine->decision_count;
     decision->tunnel = tunnel;
@@ -203,6 +206,7 @@ static int engine_turn(struct engine *engine, int timeout) {
     }
     timers_run(engine);
     run_ready(engine);
+    engine_bury(engine);
     return 0;
 }
 

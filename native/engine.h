@@ -9,8 +9,8 @@
  *
  * Who owns what.  A tunnel owns its two descriptors, its SSL and whatever a sink refused (`struct outbox`).  Nothing
  * is ever read from a source while its sink still owes bytes, so a tunnel's memory is bounded by one turn's worth.
- * The two scratch buffers belong to the engine and are empty between two turns.  Only Python frees a tunnel
- * (tunnel_close), and only between two calls of engine_run(), so pointers in a batch of events stay good.
+ * The two scratch buffers belong to the engine and are empty between two turns.  A closed tunnel is freed at the end of
+ * the turn only, so pointers in a batch of events stay good.
  *
  * Readiness.  Tunnel descriptors are registered once, edge-triggered.  `readable` and `writable` remember an edge until
  * the descriptor says EAGAIN or, for reads, until a short read; a hang-up, an error or urgent data make short reads
@@ -18,6 +18,11 @@
  *
  * OpenSSL never sees the socket: its BIO reads with recv() into OpenSSL's own buffer and writes into the engine's
  * `sealed` scratch, which is sent with one send() at the end of the turn.  So SSL_write never waits for the socket.
+ *
+ * Standing orders.  Where nothing that happens to a connection needs Python as long as it goes well (no log line, no
+ * choice of a far end, no judgement of a certificate), Python says so once, in the service's `struct route`, and the
+ * engine takes such connections from accept to close by itself.  Whatever does not go well becomes a decision, and from
+ * there on the tunnel is Python's.
  *
  * Endings are kept per direction (`enum flow`), and passed on only after the last byte before them was delivered;
  * see relay.c.
@@ -101,6 +106,7 @@ enum decision_kind {
     DECIDED_HANDSHAKE,       /* done when `cause` is CAUSE_CLEAN */
     DECIDED_DIAL,
     DECIDED_RELAY,
+    DECIDED_QUIET,           /* the last tunnel of a route that was told to `watch` is closed: `listener` has its handle */
 };
 
 struct decision {
@@ -109,8 +115,6 @@ struct decision {
     int32_t error;
     uint32_t listener;
     struct tunnel *tunnel;
-    uint32_t peer_size;
-    unsigned char peer[PEER_MAX];
 };
 
 struct link {                /* intrusive, circular, doubly linked */
@@ -118,9 +122,41 @@ struct link {                /* intrusive, circular, doubly linked */
     struct link *prev;
 };
 
+struct socket_option {
+    int level;
+    int name;
+    uint32_t size;
+    unsigned char value[20];
+};
+
+#define ADDRESS_MAX 112      /* struct sockaddr_un */
+#define OPTIONS_MAX 32
+
+/* All tunnels of a service, and the orders for those that go well.  Times as in the operations' functions. */
+struct route {
+    struct engine *engine;
+    struct link tunnels;
+    uint32_t handle;
+    uint32_t live;
+    uint8_t watched;         /* tell Python when `live` comes to 0 */
+    uint8_t standing;        /* carry out the orders below */
+    uint8_t tolerant;
+    uint32_t busy;
+    uint32_t connect;
+    uint32_t idle;
+    uint32_t close;
+    uint32_t address_size;
+    uint32_t option_count;
+    unsigned char address[ADDRESS_MAX];
+    struct socket_option options[OPTIONS_MAX];
+    SSL_CTX *context;
+};
+
 struct tunnel {
     struct watch side[2];
     struct engine *engine;
+    struct route *route;
+    struct link fellow;      /* the others of the route */
     SSL *ssl;
     uint64_t handle;         /* Python's number for it, never given twice */
     uint8_t phase;
@@ -132,6 +168,9 @@ struct tunnel {
     uint8_t cause;
     uint8_t queued;          /* stands in engine->ready */
     uint8_t armed;           /* stands in a wheel */
+    uint8_t ordered;         /* goes by the standing orders of its route */
+    uint8_t peer_size;
+    unsigned char peer[PEER_MAX];
     int32_t error;
     uint32_t decision;       /* index + 1 of its undelivered decision */
     unsigned long tls_errors[2]; /* first and last of OpenSSL's queue */
@@ -152,15 +191,9 @@ struct tunnel {
 
 struct listener {
     struct watch watch;
+    struct route *route;
     uint32_t handle;
     uint8_t exclusive;       /* shared with other workers: wake one */
-};
-
-struct socket_option {
-    int level;
-    int name;
-    uint32_t size;
-    unsigned char value[20];
 };
 
 struct foreign {             /* a ready descriptor of asyncio */
@@ -192,6 +225,9 @@ struct engine {
     struct foreign foreign[EVENTS_MAX];
     struct epoll_event events[EVENTS_MAX];
     struct link ready;       /* tunnels with work left over from their last turn */
+    struct link dead;        /* closed tunnels, to be freed */
+    uint32_t live;
+    uint32_t most;           /* tunnels that orders may lead to; beyond them Python is asked */
     unsigned char *opened;   /* plain bytes of the turn */
     unsigned char *sealed;   /* records of the turn */
     uint32_t sealed_size;
@@ -213,13 +249,26 @@ int watch_register(struct engine *engine, struct watch *watch, uint32_t events);
 void watch_want_write(struct engine *engine, struct watch *watch);
 
 /* accept.c */
-struct listener *listener_open(struct engine *engine, int fd, uint32_t handle, int exclusive);
+struct listener *listener_open(struct engine *engine, struct route *route, int fd, uint32_t handle, int exclusive);
 int listener_pause(struct engine *engine, struct listener *listener);
 int listener_resume(struct engine *engine, struct listener *listener);
 void listener_close(struct engine *engine, struct listener *listener);
 void listener_accept(struct engine *engine, struct listener *listener);
-struct tunnel *tunnel_new(struct engine *engine, int accepted_fd);
+struct tunnel *tunnel_new(struct route *route, int accepted_fd);
 void tunnel_close(struct tunnel *tunnel, int reset_accepted, int reset_dialled);
+void engine_bury(struct engine *engine);
+
+/* route.c */
+struct route *route_new(struct engine *engine, uint32_t handle);
+void route_free(struct route *route);
+int route_order(struct route *route, SSL_CTX *context, const unsigned char *address, uint32_t address_size,
+                const struct socket_option *options, uint32_t option_count);
+struct tunnel *route_next(const struct route *route, const struct tunnel *tunnel);
+void route_watch(struct route *route);
+void route_joined(struct tunnel *tunnel);
+void route_left(struct tunnel *tunnel);
+int route_accepted(struct tunnel *tunnel);
+void tunnel_done(struct tunnel *tunnel, uint32_t kind);
 
 /* dial.c */
 int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t address_size,

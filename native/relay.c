@@ -219,7 +219,7 @@ static int relay_over(struct tunnel *tunnel) {
         return 1;
     }
     if (flow[ACCEPTED] == FLOW_PASSED && flow[DIALLED] == FLOW_PASSED && nothing_owed(tunnel)) {
-        tunnel_decide(tunnel, DECIDED_RELAY, CAUSE_CLEAN, 0);
+        tunnel_done(tunnel, DECIDED_RELAY);
         return 1;
     }
     return 0;

@@ -147,6 +147,8 @@ void handshake_step(struct tunnel *tunnel) {
     ERR_clear_error();
     result = SSL_do_handshake(tunnel->ssl);
     cause = handshake_cause(tunnel, result);
-    if (result == 1 || cause != CAUSE_CLEAN)
+    if (cause != CAUSE_CLEAN)
         tunnel_decide(tunnel, DECIDED_HANDSHAKE, cause, tunnel->side[tunnel->secure].error);
+    else if (result == 1)
+        tunnel_done(tunnel, DECIDED_HANDSHAKE);
 }

@@ -152,7 +152,7 @@ SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
 void culvert_recheck_tickets(SSL_CTX *);
 int culvert_session_is_current(SSL_SESSION *);
-SSL_SESSION *culvert_doom(SSL *);
+void culvert_doom(SSL *);
 
 extern "Python+C" int culvert_on_chain(X509_STORE_CTX *, void *);
 extern "Python+C" int culvert_on_certificate(int, X509_STORE_CTX *);
@@ -247,18 +247,16 @@ static void culvert_recheck_tickets(SSL_CTX *context)
     SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
 }
 
-/* Make the handshake that looks for a session fail.  OpenSSL treats a look-up that finds nothing as a full
- * handshake; the one answer that is fatal to it is a session without a context where one is demanded
- * (SSL_CTX_set_session_id_context(3)). */
-static SSL_SESSION *culvert_doom(SSL *ssl)
+static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid, void *other,
+                         void *unused)
 {
-    SSL_SESSION *session = SSL_SESSION_new();
-    SSL_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    SSL_set_session_id_context(ssl, (const unsigned char *)"", 0);
-    if (session)
-        SSL_SESSION_set_protocol_version(session, SSL_version(ssl));
-    return session;
+    (void)ssl, (void)context, (void)operation, (void)bits, (void)nid, (void)other, (void)unused;
+    return 0;
 }
+
+/* Make a handshake fail at its next step.  A look-up that finds nothing only makes it a full one, and no answer of
+ * that callback is an error; but no handshake goes on without a single algorithm (SSL_set_security_callback(3)). */
+static void culvert_doom(SSL *ssl) { SSL_set_security_callback(ssl, allow_nothing); }
 
 static const char *culvert_cipher_at(SSL_CTX *context, int position)
 {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from culvert.engine.carrier import Carrier
-from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, Side, TunnelStopped
-from culvert.engine.engine import Engine, Listener, SocketOptions
+from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, Operation, Side, TunnelStopped
+from culvert.engine.engine import Engine
 from culvert.engine.loop import EngineLoop
+from culvert.engine.route import Listener, Route, SocketOptions
 
 __all__ = [
     "Carrier",
@@ -16,6 +17,8 @@ __all__ = [
     "EngineLoop",
     "HandshakeFailed",
     "Listener",
+    "Operation",
+    "Route",
     "Side",
     "SocketOptions",
     "TunnelStopped",

@@ -20,7 +20,8 @@ from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, S
 from culvert.openssl._lib import ffi, lib
 
 if TYPE_CHECKING:
-    from culvert.engine.engine import Engine, SocketOptions
+    from culvert.engine.engine import Engine
+    from culvert.engine.route import SocketOptions
     from culvert.openssl.session import Session
 
 T = TypeVar("T")
@@ -32,11 +33,15 @@ _FOREVER: Final = 0xFFFFFFFF
 _LONGEST: Final = 0x7FFFFFFF
 
 
-def _milliseconds(seconds: float | None, forever: int = 0) -> int:
-    """The engine's form of a time; zero and less are "at once", the shortest time that the engine knows."""
+def milliseconds(seconds: float | None, *, closing: bool = False) -> int:
+    """The engine's form of a time; ``closing``: of the time to wait for the other direction, where 0 is not
+    to wait.
+
+    Elsewhere 0 stands for ever, and what is shorter than a millisecond is one.
+    """
     if seconds is None:
-        return forever
-    return min(max(1, int(seconds * 1000)), _LONGEST)
+        return _FOREVER if closing else 0
+    return min(max(0 if closing else 1, int(seconds * 1000)), _LONGEST)
 
 
 class _Decision:
@@ -54,19 +59,15 @@ _DECISION: Final = _Decision()
 class Carrier:
     """Carries one tunnel: its two connections, from accept to close."""
 
-    __slots__ = ("_cdata", "_engine", "_life", "_outside", "_session", "handle", "peer")
+    __slots__ = ("_cdata", "_engine", "_life", "_outside", "_session", "handle")
 
-    def __init__(self, engine: Engine, cdata: Any, peer: bytes) -> None:
-        """``peer``: the packed struct sockaddr of the accepted connection; may be cut short for Unix
-        sockets.
-        """
+    def __init__(self, engine: Engine, cdata: Any) -> None:
         self._engine = engine
         self._cdata = cdata
         self._life: Coroutine[Any, Any, None] | None = None
         self._outside: asyncio.Future[Any] | None = None
         self._session: Session | None = None
         self.handle: int = cdata.handle
-        self.peer = peer
 
     # The operations, in the order of a tunnel's life.  Each is awaited by the life only.
 
@@ -77,12 +78,12 @@ class Carrier:
         """
         session._taken = True
         self._session = session
-        status = lib.tunnel_handshake(self._cdata, side, session._ssl, _milliseconds(timeout))
+        status = lib.tunnel_handshake(self._cdata, side, session._ssl, milliseconds(timeout))
         if status < 0:
             raise HandshakeFailed(Cause.RESET, -status)
         cause, errno = await _DECISION
         if cause:
-            raise HandshakeFailed(Cause(cause), errno, self._tls_errors())
+            raise self.handshake_failure(Cause(cause), errno)
 
     async def dial(self, address: bytes, local: bytes, options: SocketOptions, timeout: float | None) -> None:
         """Connect to a packed struct sockaddr from ``local`` (packed, or empty for any).
@@ -92,7 +93,7 @@ class Carrier:
         self.hang_up()
         status = lib.tunnel_dial(
             self._cdata, address, len(address), local, len(local), options.cdata, options.count,
-            _milliseconds(timeout),
+            milliseconds(timeout),
         )  # fmt: skip
         if status < 0:
             raise DialFailed(Cause.RESET, -status)
@@ -107,12 +108,13 @@ class Carrier:
         has ended; 0 does not wait for the other.  tolerant: take a TCP end without close_notify for a clean
         end.
         """
-        closing = 0 if close is not None and close <= 0 else _milliseconds(close, _FOREVER)
-        status = lib.tunnel_relay(self._cdata, _milliseconds(idle), closing, tolerant)
+        status = lib.tunnel_relay(
+            self._cdata, milliseconds(idle), milliseconds(close, closing=True), tolerant
+        )
         if status < 0:
-            return self._ending(Cause.RESET, -status)
+            return self.ending(Cause.RESET, -status)
         cause, errno = await _DECISION
-        return self._ending(Cause(cause), errno)
+        return self.ending(Cause(cause), errno)
 
     async def outside(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something of asyncio; raises what it raises."""
@@ -124,6 +126,11 @@ class Carrier:
         return task.result()
 
     # Facts, at any time until close().
+
+    @property
+    def peer(self) -> bytes:
+        """The packed struct sockaddr of the accepted connection; of a Unix socket only the family."""
+        return bytes(ffi.buffer(self._cdata.peer, self._cdata.peer_size))
 
     @property
     def to_secure(self) -> int:
@@ -139,6 +146,25 @@ class Carrier:
         """The descriptor of a side, -1 when there is none; it stays the carrier's."""
         return int(lib.tunnel_descriptor(self._cdata, side))
 
+    def handshake_failure(self, cause: Cause, errno: int) -> HandshakeFailed:
+        """The exception for a handshake that ended for ``cause``."""
+        return HandshakeFailed(cause, errno, self._tls_errors())
+
+    def ending(self, cause: Cause, errno: int) -> Ending:
+        """All that is known of the end of the relay that ended for ``cause``."""
+        cdata = self._cdata
+        secure = cdata.secure
+        return Ending(
+            cause,
+            errno,
+            cdata.delivered[secure],
+            cdata.delivered[1 - secure],
+            cdata.flow[secure] == _PASSED,
+            cdata.flow[1 - secure] == _PASSED,
+            cdata.first_end == secure + 1,
+            self._tls_errors(),
+        )
+
     # Life and end.
 
     def live(self, life: Coroutine[Any, Any, None]) -> None:
@@ -147,8 +173,9 @@ class Carrier:
         self._step(None)
 
     def stop(self) -> None:
-        """Throw TunnelStopped into the life; does nothing when it is over."""
+        """Throw TunnelStopped into the life; a tunnel that goes by standing orders is reset."""
         if self._life is None:
+            self.close(reset_accepted=True, reset_dialled=True)
             return
         if self._outside is not None:
             self._outside.remove_done_callback(self._wake)
@@ -198,20 +225,6 @@ class Carrier:
             if awaited is not _DECISION:
                 life.close()
                 self._engine.crashed(self, TypeError(f"a tunnel awaited {awaited!r} without outside()"))
-
-    def _ending(self, cause: Cause, errno: int) -> Ending:
-        cdata = self._cdata
-        secure = cdata.secure
-        return Ending(
-            cause,
-            errno,
-            cdata.delivered[secure],
-            cdata.delivered[1 - secure],
-            cdata.flow[secure] == _PASSED,
-            cdata.flow[1 - secure] == _PASSED,
-            cdata.first_end == secure + 1,
-            self._tls_errors(),
-        )
 
     def _tls_errors(self) -> tuple[int, ...]:
         first, last = self._cdata.tls_errors

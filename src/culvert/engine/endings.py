@@ -16,6 +16,14 @@ class Side(IntEnum):
     DIALLED = 1
 
 
+class Operation(IntEnum):
+    """What a decision is about; the last three of ``enum decision_kind`` that a tunnel has."""
+
+    HANDSHAKE = 3
+    DIAL = 4
+    RELAY = 5
+
+
 class Cause(IntEnum):
     """Why a handshake, a dial or a relay ended; ``enum cause`` of the engine."""
 

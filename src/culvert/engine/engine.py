@@ -1,69 +1,22 @@
-"""The engine: listeners, carriers, and the decisions that come back from C."""
+"""The engine, and the decisions that come back from C."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from culvert.engine.carrier import Carrier
+from culvert.engine.endings import Cause, Operation
+from culvert.engine.route import Listener, Route, Unusual
 from culvert.openssl._lib import ffi, lib
 
 # enum decision_kind
 _ACCEPTED: Final = 1
 _STARVED: Final = 2
+_QUIET: Final = 6
 
 Crash = Callable[[Carrier, Exception], None]
-
-
-class SocketOptions:
-    """Options for sockets that are dialled, in the engine's form: (level, name, value) each, at most 20
-    octets.
-    """
-
-    __slots__ = ("cdata", "count")
-
-    def __init__(self, options: Sequence[tuple[int, int, bytes]] = ()) -> None:
-        self.count = len(options)
-        self.cdata: Any = ffi.new("struct socket_option[]", self.count or 1)
-        for option, (level, name, value) in zip(self.cdata, options, strict=False):
-            option.level, option.name, option.size = level, name, len(value)
-            ffi.memmove(option.value, value, len(value))
-
-
-class Listener:
-    """A listening socket that the engine accepts from."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        cdata: Any,
-        accepted: Callable[[Carrier], None],
-        starved: Callable[[Listener, int], None],
-    ) -> None:
-        self._engine = engine
-        self._cdata = cdata
-        self.accepted = accepted
-        self.starved = starved
-
-    def pause(self) -> None:
-        """Stop accepting; connections wait in the kernel's queue."""
-        if self._cdata is not None:
-            lib.listener_pause(self._engine.cdata, self._cdata)
-
-    def resume(self) -> None:
-        """Accept again."""
-        if self._cdata is not None:
-            lib.listener_resume(self._engine.cdata, self._cdata)
-
-    def close(self) -> None:
-        """Stop accepting and close the descriptor; only the first call counts."""
-        if self._cdata is None:
-            return
-        cdata, self._cdata = self._cdata, None
-        self._engine.forget_listener(cdata.handle)
-        lib.listener_close(self._engine.cdata, cdata)
 
 
 class Engine:
@@ -78,46 +31,27 @@ class Engine:
             raise MemoryError("no engine")
         self.descriptor: int = self.cdata.epoll
         self.on_crash: Crash | None = None
+        self.routes: dict[int, Route] = {}
+        self.listeners: dict[int, Listener] = {}
         self._carriers: dict[int, Carrier] = {}
-        self._listeners: dict[int, Listener] = {}
-        self._last_listener = 0
+        self._last_handle = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_planned = False
 
     @property
     def live(self) -> int:
         """The number of tunnels."""
-        return len(self._carriers)
+        return int(self.cdata.live)
 
-    def listen(
-        self,
-        descriptor: int,
-        accepted: Callable[[Carrier], None],
-        starved: Callable[[Listener, int], None],
-        *,
-        exclusive: bool = False,
-    ) -> Listener:
-        """Accept connections from a listening, non-blocking socket; the listener owns the descriptor.
+    def allow(self, tunnels: int) -> None:
+        """Ask Python about every connection beyond so many tunnels, standing orders or not."""
+        self.cdata.most = tunnels
 
-        accepted: is given each new carrier and starts its life.  starved: is told when accept(2) failed for
-        want of descriptors or memory (errno); the listener is paused then.  exclusive: other processes
-        accept from the same socket, and one of them is enough for a connection.  Raises OSError.
-        """
-        self._last_listener += 1
-        cdata = lib.listener_open(self.cdata, descriptor, self._last_listener, exclusive)
-        if cdata == ffi.NULL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
-        listener = Listener(self, cdata, accepted, starved)
-        self._listeners[self._last_listener] = listener
-        self.touched()
-        return listener
-
-    def adopt(self, descriptor: int, peer: bytes = b"") -> Carrier:
-        """A carrier for a connection that came in another way (inetd); non-blocking, owned from now on."""
-        cdata = lib.tunnel_new(self.cdata, descriptor)
-        if cdata == ffi.NULL:
-            raise MemoryError("no tunnel")
-        return self._carry(cdata, peer)
+    def route(self, accepted: Callable[[Carrier], None], unusual: Unusual) -> Route:
+        """A place for the tunnels of one service; see Route."""
+        handle = self.new_handle()
+        route = self.routes[handle] = Route(self, handle, accepted, unusual)
+        return route
 
     def run(self, timeout: int) -> int:
         """Move bytes until there is something to do in Python, for at most ``timeout`` ms (-1: no bound);
@@ -139,24 +73,35 @@ class Engine:
         """Close every listener and tunnel, and the engine."""
         if self.cdata is None:
             return
-        for listener in tuple(self._listeners.values()):
+        for listener in tuple(self.listeners.values()):
             listener.close()
-        for carrier in tuple(self._carriers.values()):
-            carrier.stop()
+        for route in tuple(self.routes.values()):
+            route.close()
         if self._loop is not None:
             self._loop.remove_reader(self.descriptor)
         lib.engine_free(self.cdata)
         self.cdata = None
 
-    # For carriers and listeners.
+    # For carriers, listeners and routes.
+
+    def new_handle(self) -> int:
+        """A number for a route or a listener."""
+        self._last_handle += 1
+        return self._last_handle
+
+    def carry(self, cdata: Any) -> Carrier:
+        """A carrier for a tunnel of C that has none."""
+        carrier = Carrier(self, cdata)
+        self._carriers[carrier.handle] = carrier
+        return carrier
+
+    def carrier(self, cdata: Any) -> Carrier:
+        """The carrier of a tunnel of C."""
+        return self._carriers.get(cdata.handle) or self.carry(cdata)
 
     def forget(self, carrier: Carrier) -> None:
         """The carrier is closed."""
         del self._carriers[carrier.handle]
-
-    def forget_listener(self, handle: int) -> None:
-        """The listener is closed."""
-        del self._listeners[handle]
 
     def crashed(self, carrier: Carrier, exc: Exception) -> None:
         """A life ended with an exception that it should have handled: reset the tunnel, tell whoever logs."""
@@ -175,11 +120,6 @@ class Engine:
         if self.cdata is not None and self.run(0) > 0:
             self.touched()
 
-    def _carry(self, cdata: Any, peer: bytes) -> Carrier:
-        carrier = Carrier(self, cdata, peer)
-        self._carriers[carrier.handle] = carrier
-        return carrier
-
     def _dispatch(self) -> None:
         # Acting on a decision may bring further ones, and may move the array.
         cdata, index = self.cdata, 0
@@ -187,22 +127,35 @@ class Engine:
             decision = cdata.decisions[index]
             index += 1
             kind = decision.kind
-            if kind == _ACCEPTED:
-                peer = ffi.buffer(decision.peer, decision.peer_size)[:]
-                self._accepted(decision.listener, self._carry(decision.tunnel, peer))
+            if kind > _STARVED and kind != _QUIET:
+                self._decided(decision.tunnel, kind, decision.cause, decision.error)
+            elif kind == _ACCEPTED:
+                self._accepted(self.carry(decision.tunnel), decision.tunnel.route.handle)
             elif kind == _STARVED:
-                listener = self._listeners[decision.listener]
+                listener = self.listeners[decision.listener]
                 listener.starved(listener, decision.error)
-            elif kind:
-                self._carriers[decision.tunnel.handle].decided(decision.cause, decision.error)
+            elif kind == _QUIET:
+                self._quiet(decision.listener)
         cdata.decision_count = 0
 
-    def _accepted(self, handle: int, carrier: Carrier) -> None:
-        listener = self._listeners.get(handle)
-        if listener is None:  # it was closed by an earlier decision of the same turn
-            carrier.close(reset_accepted=True)
+    def _decided(self, tunnel: Any, kind: int, cause: int, errno: int) -> None:
+        carrier = self._carriers.get(tunnel.handle)
+        if carrier is not None:
+            carrier.decided(cause, errno)
             return
+        carrier = self.carry(tunnel)
         try:
-            listener.accepted(carrier)
+            self.routes[tunnel.route.handle].unusual(carrier, Operation(kind), Cause(cause), errno)
         except Exception as exc:  # noqa: BLE001 - one connection must not end the worker
             self.crashed(carrier, exc)
+
+    def _accepted(self, carrier: Carrier, route: int) -> None:
+        try:
+            self.routes[route].accepted(carrier)
+        except Exception as exc:  # noqa: BLE001 - one connection must not end the worker
+            self.crashed(carrier, exc)
+
+    def _quiet(self, handle: int) -> None:
+        route = self.routes.get(handle)
+        if route is not None and route.quiet is not None:
+            route.quiet()

@@ -40,6 +40,11 @@ class TlsPolicy:
         self.requires = requires
         self.warnings = warnings
 
+    @property
+    def silent_context(self) -> Context | None:
+        """The context of a server whose handshakes have nothing to tell and nothing to choose, else None."""
+        return self._context if self.server and not self.verifies else None
+
     def session(self, destination: str | None = None, report: Report | None = None) -> Session:
         """A session for one connection, ready for its handshake.
 

@@ -21,6 +21,8 @@ from culvert.tunnel.plan import Say, ServicePlan
 # A Unix socket whose backlog is full answers EAGAIN at once, where TCP would wait (connect(2)).
 _BACKLOG_PAUSE: Final = 0.05
 
+_NO_MORE: Final = "No more addresses to connect"
+
 
 class Unreachable(TunnelError):
     """No address of the far end took the connection."""
@@ -49,8 +51,13 @@ class FarEnd:
         for endpoint in self._in_turn(await self._destinations(carrier, say), say):
             if await self._try(carrier, endpoint, logged, say):
                 return endpoint
-        say(ERR, "No more addresses to connect")
-        raise Unreachable("no more addresses")
+        say(ERR, _NO_MORE)
+        raise Unreachable(_NO_MORE)
+
+    def say_failure(self, failure: DialFailed, say: Say) -> None:
+        """The lines for the only address of this far end, when it failed without us."""
+        say(ERR, _failure_line(self._plan.destinations[0], failure))
+        say(ERR, _NO_MORE)
 
     def session_key(self, endpoint: Endpoint) -> str:
         """Under what TLS sessions with this address are remembered: all together unless there are several."""

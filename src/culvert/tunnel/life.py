@@ -8,10 +8,11 @@ log level a tunnel costs its five steps and nothing else.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable
+from errno import EAGAIN
+from typing import TYPE_CHECKING, Any
 
-from culvert.engine import Carrier, Cause, Ending, HandshakeFailed, Side, TunnelStopped
+from culvert.engine import Carrier, Cause, DialFailed, Ending, HandshakeFailed, Operation, Side, TunnelStopped
 from culvert.errors import TlsError
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
@@ -46,20 +47,41 @@ class Tunnel:
         self._log.write(level, text)
 
     async def live(self) -> None:
-        """Handshake and dial, in the order of the mode; relay; close."""
+        """The whole life of a tunnel that Python leads."""
+        if self._service.level >= NOTICE:
+            self._say_accepted()
+        await self._to_the_end(self._steps())
+
+    async def conclude(self, operation: Operation, cause: Cause, errno: int) -> None:
+        """The end of a tunnel that went by the standing orders until ``operation`` failed."""
+        await self._to_the_end(self._failed(operation, cause, errno))
+
+    async def _steps(self) -> Ending:
+        """Handshake and dial, in the order of the mode, then relay."""
         service = self._service
+        if service.client:
+            endpoint = await self._dial()
+            await self._handshake(Side.DIALLED, service.far_end.session_key(endpoint))
+        else:
+            await self._handshake(Side.ACCEPTED, None)
+            await self._dial()
+        return await self._relay()
+
+    async def _failed(self, operation: Operation, cause: Cause, errno: int) -> Ending:
+        if operation is Operation.HANDSHAKE:
+            raise self.carrier.handshake_failure(cause, errno)
+        if operation is Operation.DIAL and errno == EAGAIN:  # a Unix socket's full backlog: wait for room
+            await self._dial()
+            return await self._relay()
+        if operation is Operation.DIAL:
+            self._service.far_end.say_failure(DialFailed(cause, errno), self.say)
+            raise Unreachable(str(cause))
+        return self.carrier.ending(cause, errno)
+
+    async def _to_the_end(self, steps: Coroutine[Any, Any, Ending]) -> None:
         end = closing.BROKEN
         try:
-            if service.level >= NOTICE:
-                self._say_accepted()
-            if service.client:
-                endpoint = await self._dial()
-                await self._handshake(Side.DIALLED, service.far_end.session_key(endpoint))
-            else:
-                await self._handshake(Side.ACCEPTED, None)
-                await self._dial()
-            self.state = State.RELAYING
-            end = self._ended(await self._relay())
+            end = self._ended(await steps)
         except HandshakeFailed as failure:
             end = self._handshake_failed(failure)
         except (TunnelStopped, Unreachable):
@@ -88,6 +110,7 @@ class Tunnel:
             self._say_all(policy.handshake_lines(session))
 
     async def _relay(self) -> Ending:
+        self.state = State.RELAYING
         options = self._service.plan.service
         return await self.carrier.relay(
             options.timeout_idle, options.timeout_close, tolerant=options.close_notify == "optional"

@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from culvert.engine import Carrier, Engine, Listener, Side
+from culvert.engine import Carrier, Cause, Engine, Listener, Operation, Side
 from culvert.errors import SystemRefusal
 from culvert.net import sockets
 from culvert.observe.ids import Ids
-from culvert.observe.log import NOTICE, WARNING, Log
+from culvert.observe.log import DEBUG, NOTICE, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.life import Tunnel
@@ -56,17 +56,19 @@ class RunningService:
         self._ids = ids
         self._log = log
         self._allowed = clients_allowed()
+        if self._allowed is not None:
+            engine.allow(self._allowed)
         self._listeners: list[Listener] = []
         self._resumptions: set[asyncio.TimerHandle] = set()
-        self._tunnels: set[Tunnel] = set()
-        self._accepting = False
+        self._route = engine.route(self._accepted, self._unusual)
+        self._give_orders()
         self._rejections = Repeated(log, WARNING)
         self._suspensions = Repeated(log, NOTICE)
 
     @property
     def live(self) -> int:
         """The number of its tunnels."""
-        return len(self._tunnels)
+        return self._route.live
 
     def start(self, descriptors: Sequence[int]) -> None:
         """Accept from listening, non-blocking sockets; their descriptors are the service's from now on.
@@ -76,36 +78,35 @@ class RunningService:
         self._accepting = True
         for descriptor in descriptors:
             shared = _is_unix(descriptor)  # workers have TCP sockets of their own, and share Unix sockets
-            listener = self._engine.listen(descriptor, self._accepted, self._starved, exclusive=shared)
+            listener = self._route.listen(descriptor, self._starved, exclusive=shared)
             self._listeners.append(listener)
 
     def stop_accepting(self) -> None:
-        """Close the listeners; tunnels go on.  ``on_idle`` is called when the last has ended, perhaps at
-        once.
+        """Close the listeners; tunnels go on.
+
+        ``on_idle`` is called when the last of them has ended, soon if there is none.
         """
-        self._accepting = False
         for timer in self._resumptions:
             timer.cancel()
         self._resumptions.clear()
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        self._tell_idle()
+        self._route.watch(self._tell_idle)
 
     def abort_all(self) -> None:
         """End every tunnel now."""
-        for tunnel in tuple(self._tunnels):
-            tunnel.carrier.stop()
+        for carrier in self._route.carriers():
+            carrier.stop()
 
     def listing(self) -> list[Listed]:
         """The live tunnels."""
-        return [
-            Listed(self.name, tunnel.carrier.to_secure, tunnel.carrier.to_plain) for tunnel in self._tunnels
-        ]
+        return [Listed(self.name, carrier.to_secure, carrier.to_plain) for carrier in self._route.carriers()]
 
-    def adopt(self, carrier: Carrier) -> None:
-        """Take a connection, as if a listener had accepted it."""
-        self._accepted(carrier)
+    def adopt(self, descriptor: int) -> None:
+        """Take a connection, as if a listener had accepted it; its descriptor is the service's from now on.
+        """
+        self._accepted(self._route.adopt(descriptor))
 
     # For tunnels.
 
@@ -115,13 +116,36 @@ class RunningService:
 
     def finished(self, tunnel: Tunnel) -> None:
         """The tunnel is closed."""
-        self._tunnels.discard(tunnel)
-        tunnel.say(7, f"Service [{self.name}] finished ({len(self._tunnels)} left)")
-        self._tell_idle()
+        if self.level >= DEBUG:
+            tunnel.say(DEBUG, f"Service [{self.name}] finished ({self.live} left)")
+
+    def _give_orders(self) -> None:
+        """Let the engine carry connections by itself where no line is written and nothing is chosen on the
+        way.
+        """
+        options, plan = self.plan.service, self.plan
+        context = plan.policy.silent_context
+        if context is None or self.level >= NOTICE or len(plan.destinations) != 1:
+            return
+        if plan.accept_options or plan.sources:
+            return
+        self._route.order(
+            context,
+            plan.destinations[0].packed,
+            plan.dial_options,
+            busy=options.timeout_busy,
+            connect=options.timeout_connect,
+            idle=options.timeout_idle,
+            close=options.timeout_close,
+            tolerant=options.close_notify == "optional",
+        )
 
     def _tell_idle(self) -> None:
-        if not self._accepting and not self._tunnels and self.on_idle is not None:
+        if self.on_idle is not None:
             self.on_idle()
+
+    def _unusual(self, carrier: Carrier, operation: Operation, cause: Cause, errno: int) -> None:
+        carrier.live(Tunnel(self, carrier).conclude(operation, cause, errno))
 
     def _accepted(self, carrier: Carrier) -> None:
         if self._allowed is not None and self._engine.live > self._allowed:
@@ -130,9 +154,7 @@ class RunningService:
             return
         if self.plan.accept_options:
             self._set_options(carrier)
-        tunnel = Tunnel(self, carrier)
-        self._tunnels.add(tunnel)
-        carrier.live(tunnel.live())
+        carrier.live(Tunnel(self, carrier).live())
 
     def _set_options(self, carrier: Carrier) -> None:
         with socket.socket(fileno=carrier.descriptor(Side.ACCEPTED)) as sock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -68,11 +69,21 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
         for pid in members:
-            # Nothing else may be hit by a process id that was given anew: the session is ours alone.
-            with contextlib.suppress(ProcessLookupError):
-                if os.getsid(pid) == self.pid:
-                    os.kill(pid, 9)
+            if self._is_ours(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        # Who has thousands of sockets to close dies slowly, and would disturb the next measure.
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(self._is_ours(pid) for pid in members) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    def _is_ours(self, pid: int) -> bool:
+        """A process id may have been given anew; the session is ours alone."""
+        try:
+            return os.getsid(pid) == self.pid
+        except ProcessLookupError:
+            return False
 
     def _tail(self) -> str:
         lines = self._log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace").splitlines()

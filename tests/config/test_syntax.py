@@ -43,6 +43,7 @@ def _reasons(data: bytes) -> list[str]:
         (b"a = b\\", ("a", "b\\")),
         (b"a = %d/$HOME", ("a", "%d/$HOME")),
         (b"a\r = \rb\r", ("a", "b")),
+        (b"acc\rept = 127.0.\r0.1\r\r", ("accept", "127.0.0.1")),
         (b"[web]", ("web",)),
         (b"  [web]  ", ("web",)),
         (b"[ a b ]", (" a b ",)),

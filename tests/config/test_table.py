@@ -61,8 +61,7 @@ ASKING = {
     "redirect": "127.0.0.1:1",
     "retry": "yes",
     "RNDbytes": "2048",
-    "RNDfile": "/dev/urandom",
-    "RNDoverwrite": "yes",
+    "RNDfile": "/dev/zero",
     "sessiond": "127.0.0.1:1",
     "setEnv": "A=b",
     "setgid": "1",
@@ -71,7 +70,7 @@ ASKING = {
     "transparent": "source",
     "transport": "udp",
 }
-HARMLESS = {"taskbar"}  # whatever it says, there is no icon
+HARMLESS = {"taskbar", "RNDoverwrite"}  # whatever they say, there is no icon and no seed file
 
 # Options that nothing outside the configuration has to read.
 SETTLED = {

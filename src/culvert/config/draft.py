@@ -6,7 +6,6 @@ from typing import Any
 
 from culvert.config.model import GLOBAL, SERVICE
 from culvert.config.options import Merge, Option
-from culvert.config.table.process import INCLUDE
 from culvert.errors import Where
 
 # How the lines of a repeatable option become its value.
@@ -59,8 +58,4 @@ class Draft:
 
     def values(self) -> dict[str, Any]:
         """The attributes as the model has them."""
-        return {
-            name: JOINS[name](value) if name in JOINS else value
-            for name, value in self._values.items()
-            if name != INCLUDE.attribute
-        }
+        return {name: JOINS[name](value) if name in JOINS else value for name, value in self._values.items()}

@@ -26,6 +26,7 @@ from culvert.config.model import (
 )
 from culvert.config.options import Option
 from culvert.config.syntax import Line, Reader, Section, Setting, Spoilt
+from culvert.config.table.process import INCLUDE
 from culvert.config.values import BadValue, nearest
 from culvert.errors import ConfigError, ConfigErrors, ConfigWarning, Where
 
@@ -113,6 +114,8 @@ class _Loader:
             self.sections.append(Draft(line.name, line.at, self._defaults))
         elif isinstance(line, Spoilt):
             self._not_missed(line.word, self.drafts()[-1])
+        elif line.name.lower() == INCLUDE.attribute:
+            return  # the reader has obeyed it already
         elif self.sections:
             self._take_in_section(line, self.sections[-1])
         else:

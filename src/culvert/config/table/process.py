@@ -214,7 +214,12 @@ class Library:
         neutral=(0, 64),
     )
     rnd_file: str | None = option(
-        "RNDfile", FILE, None, "A file that random numbers are seeded from.", missing=SEEDING
+        "RNDfile",
+        FILE,
+        None,
+        "A file that random numbers are seeded from.",
+        missing=SEEDING,
+        neutral=("/dev/urandom", "/dev/random"),  # the kernel, as it is anyway
     )
     rnd_overwrite: bool = option(
         "RNDoverwrite",
@@ -222,6 +227,7 @@ class Library:
         False,
         "Write new random data to the seed file.",
         missing=SEEDING,
+        neutral=(True,),  # there is no file to write to
     )
 
 

@@ -68,6 +68,10 @@ def test_a_line_without_an_equals_sign_is_an_error(line: bytes) -> None:
     assert reason.startswith("conf:1: No '=' found")
 
 
+def test_what_may_be_a_secret_is_not_repeated() -> None:
+    assert _reasons(b"ticketKeySecret 0011223344") == ["conf:1: No '=' found behind \"ticketKeySecret\""]
+
+
 def test_positions_count_every_line_of_the_file() -> None:
     lines = list(Reader().read_bytes(b"\n; x\r\n[web]\n\na = b", "conf"))
     assert [line.at for line in lines] == [Where("conf", 3), Where("conf", 5)]

@@ -193,7 +193,8 @@ def _contents(path: str) -> tuple[bytes, tuple[int, int]]:
 
 
 def _no_equals(text: str) -> str:
+    """The reason, with the first word only: what follows may be a secret."""
     if text.startswith("["):
         return "No '=' found: a section line ends with ]"
-    shown = text if len(text) <= 60 else f"{text[:60]}..."
-    return f"No '=' found in \"{shown}\""
+    word = (text.split() or [""])[0]
+    return f"No '=' found behind \"{word if len(word) <= 60 else f'{word[:60]}...'}\""

@@ -145,10 +145,11 @@ def _failed(_kind: type[BaseException], error: BaseException, trace: TracebackTy
     _log.error("%s failed, the handshake ends: %s: %s", place, type(error).__name__, error)
 
 
-def _failed_look_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
-    """Log, and answer with what ends the handshake: a NULL would only make it a full one."""
+def _failed_look_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log, and make the handshake fail: the failing value alone would only make it a full one."""
     _failed(kind, error, trace)
-    return lib.culvert_doom(trace.tb_frame.f_locals["ssl"]) if trace else ffi.NULL
+    if trace is not None:
+        lib.culvert_doom(trace.tb_frame.f_locals["ssl"])
 
 
 @ffi.def_extern(error=0, onerror=_failed)  # type: ignore[untyped-decorator]

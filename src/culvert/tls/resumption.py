@@ -37,10 +37,10 @@ def apply_resumption(faults: Faults, context: Context, trust: Trust) -> ClientMe
     with faults.about("service", "the session context cannot be set"):
         context.set_session_context(session_context(service, trust))
     _set_ticket_keys(faults, context)
-    if not service.session_resume:
+    timeout = _timeout(service)
+    if not service.session_resume or not timeout:
         context.refuse_resumption()
         return None
-    timeout = _timeout(service)
     context.set_session_timeout(timeout)
     if service.client:
         memory = ClientMemory(service.session_cache_size)

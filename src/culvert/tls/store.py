@@ -68,7 +68,7 @@ class SharedStore:
             expiry, size, _ = _HEAD.unpack_from(slot, DIGEST)
             body = slot[DIGEST : _START + size]
             if slot[:DIGEST] == self._digest(body) and expiry > time.monotonic():
-                return body[-size:]
+                return body[_START - DIGEST :]
         return None
 
     def forget(self, key: bytes) -> None:

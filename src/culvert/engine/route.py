@@ -84,7 +84,7 @@ class Route:
     @property
     def live(self) -> int:
         """The number of its tunnels."""
-        return int(self._cdata.live)
+        return 0 if self._cdata is None else int(self._cdata.live)
 
     def order(
         self,
@@ -143,7 +143,7 @@ class Route:
 
     def carriers(self) -> Iterator[Carrier]:
         """Its tunnels; each may be closed when the next one is asked for."""
-        tunnel = lib.route_next(self._cdata, ffi.NULL)
+        tunnel = ffi.NULL if self._cdata is None else lib.route_next(self._cdata, ffi.NULL)
         while tunnel != ffi.NULL:
             following = lib.route_next(self._cdata, tunnel)
             yield self._engine.carrier(tunnel)

@@ -95,7 +95,7 @@ class OpenTunnel:
         except TimeoutError:
             pass
         for service in self._services:
-            service.abort_all()
+            service.close()
         if self._engine is not None and self._owns_engine:
             self._engine.close()
         self._engine = None

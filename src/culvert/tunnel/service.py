@@ -99,6 +99,10 @@ class RunningService:
         for carrier in self._route.carriers():
             carrier.stop()
 
+    def close(self) -> None:
+        """End every tunnel now, and leave the engine; stop_accepting() came before."""
+        self._route.close()
+
     def listing(self) -> list[Listed]:
         """The live tunnels."""
         return [Listed(self.name, carrier.to_secure, carrier.to_plain) for carrier in self._route.carriers()]

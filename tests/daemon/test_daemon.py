@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -303,19 +304,42 @@ def test_live_connections_are_listed(proxy: Proxy, pki: Pki) -> None:
 # Limits
 
 
-def test_it_recovers_by_itself_when_descriptors_run_out(pki: Pki, echo: Echo, tmp_path: Path) -> None:
-    with culvert(configuration(pki, echo.port), tmp_path, prefix=["prlimit", "--nofile=30"]) as proxy:
-        raw = [socket.create_connection(proxy.address, timeout=PATIENCE) for _ in range(60)]
-        try:
-            proxy.wait_line("Accepting new connections suspended for 1 second|too many clients")
-            before, start = cpu_seconds(proxy.process.pid), time.monotonic()
-            proxy.process.send_signal(signal.SIGUSR2)
-            proxy.wait_line("Listed")
-            assert not gone(proxy.process.pid, 2)
-            used = (cpu_seconds(proxy.process.pid) - before) / (time.monotonic() - start)
-            assert used < 0.05
-            assert proxy.output.count("suspended for 1 second") <= 1
-        finally:
-            for sock in raw:
-                sock.close()
+def processor_share(pid: int, seconds: float) -> float:
+    """How much of one processor a daemon uses from now on, 0 .. 1 and more."""
+    before, start = cpu_seconds(pid), time.monotonic()
+    assert not gone(pid, seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - start)
+
+
+def test_it_recovers_by_itself_when_descriptors_run_out(proxy: Proxy, pki: Pki) -> None:
+    (worker,) = workers(proxy)
+    with connect(pki, proxy.address) as old, ExitStack() as crowd:
+        ask(old)
+        limit = len(os.listdir(f"/proc/{worker}/fd")) + 6
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (limit, limit + 1000))
+        for _ in range(60):
+            crowd.enter_context(socket.create_connection(proxy.address, timeout=PATIENCE))
+        proxy.wait_line(r"LOG5\[ui\]: Accepting new connections suspended for 1 second")
+        assert processor_share(worker, 3) < 0.05
+        assert proxy.output.count("suspended for 1 second") == 1
+        ask(old)
+        crowd.close()
         ask_once(pki, proxy.address)
+
+
+def test_more_clients_than_descriptors_allow_are_turned_away(pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    with culvert(configuration(pki, echo.port), tmp_path, prefix=["prlimit", "--nofile=40"]) as proxy:
+        with ExitStack() as crowd:
+            for _ in range(60):
+                crowd.enter_context(socket.create_connection(proxy.address, timeout=PATIENCE))
+            proxy.wait_line(r"LOG4\[ui\]: Connection rejected: too many clients \(>=17\)")
+            assert processor_share(proxy.process.pid, 1) < 0.05
+            assert proxy.output.count("too many clients") == 1
+        ask_once(pki, proxy.address)
+
+
+def test_it_may_open_as_many_descriptors_as_the_system_permits(pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    prefix = ["prlimit", "--nofile=100:1000"]
+    with culvert(configuration(pki, echo.port), tmp_path, prefix=prefix) as proxy:
+        for pid in (proxy.process.pid, *workers(proxy)):
+            assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (1000, 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_nobody_to_ask_is_an_error_of_the_configuration(pki: Pki, locked: str) -
         tls.build(server(pki, cert=(locked,)), Passphrases(Operator()))
 
 
-def test_a_phrase_is_never_in_an_error(pki: Pki, locked: str) -> None:
+def test_a_phrase_is_never_in_an_error(locked: str) -> None:
     with pytest.raises(TlsError) as caught:
         Passphrases(Operator("a secret", "a secret", "a secret")).open(Path(locked).read_bytes(), locked)
     assert "a secret" not in str(caught.value)
@@ -127,8 +128,6 @@ def test_the_terminal_is_asked_without_echo(locked: str) -> None:
 
 
 def test_without_a_terminal_nobody_waits(locked: str) -> None:
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, locked],
         stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from culvert.errors import TlsError
 from culvert.openssl import Certificate
 from culvert.tls.faults import Faults
 from culvert.tls.pem import read_blocks
@@ -78,15 +79,14 @@ def _from_folder(faults: Faults) -> tuple[Certificate, ...]:
 
 
 def _of_one_file(faults: Faults, path: str) -> list[Certificate]:
-    """OpenSSL reads the first certificate of such a file; one that it cannot read trusts nobody, so it may
-    stand.
-    """
+    """The certificates of such a file; one that OpenSSL cannot read trusts nobody, so it may stand."""
     try:
-        blocks = [block for block in read_blocks(path) if block.is_certificate]
+        return [Certificate.from_pem(block.data) for block in read_blocks(path) if block.is_certificate]
     except OSError as error:
         faults.warn("ca_path", f"cannot read {path}: {error.strerror or error}")
-        return []
-    return [Certificate.from_pem(block.data) for block in blocks[:1]]
+    except TlsError as error:
+        faults.warn("ca_path", f"{path} is not a usable certificate: {error.reason}")
+    return []
 
 
 def _without_twins(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...]:

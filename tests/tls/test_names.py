@@ -1,0 +1,54 @@
+"""The server name that a client sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from culvert import tls
+from culvert.config.values import Address
+from culvert.errors import ConfigErrors
+from culvert.tls.names import client_name
+from tests.pki import Pki
+from tests.tls.pairs import client, connect, part, server
+
+PROXY = Address.parse("proxy:3128")
+NAMES: list[tuple[dict[str, Any], str | None]] = [
+    ({}, "localhost"),
+    ({"connect": (Address.parse("443"),)}, "localhost"),
+    ({"connect": (Address.parse("/run/backend"),)}, "localhost"),
+    ({"connect": (Address.parse("www.example.com:443"),)}, "www.example.com"),
+    ({"connect": (Address.parse("a.example.com:1"), Address.parse("b.example.com:2"))}, "a.example.com"),
+    ({"connect": (Address.parse("192.0.2.1:443"),)}, None),
+    ({"connect": (Address.parse("::1:443"),)}, None),
+    ({"connect": (Address.parse("fe80::1%lo:443"),)}, None),
+    (
+        {"connect": (Address.parse("proxy:3128"),), "protocol_host": "inside.example.com:443"},
+        "inside.example.com",
+    ),
+    ({"protocol_host": "mail"}, "localhost"),
+    ({"protocol_host": "192.0.2.1:443"}, None),
+    ({"connect": (Address.parse("www.example.com:443"),), "sni": "other.example.com"}, "other.example.com"),
+    ({"connect": (Address.parse("www.example.com:443"),), "sni": ""}, None),
+    ({"sni": "192.0.2.1"}, "192.0.2.1"),
+]
+
+
+@pytest.mark.parametrize(("options", "name"), NAMES)
+def test_the_name_comes_from_the_destination_unless_sni_says_it(
+    options: dict[str, Any], name: str | None
+) -> None:
+    assert client_name(client(**options)) == name
+
+
+@pytest.mark.parametrize("name", ["www.example.com", None])
+def test_the_name_is_what_the_server_receives(pki: Pki, name: str | None) -> None:
+    ends = connect(tls.build(client(sni=name or "")), tls.build(server(pki)))
+    assert ends[1].session.server_name == name
+    part(*ends)
+
+
+def test_a_name_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ConfigErrors, match="a server name has 1 to 255 octets"):
+        tls.build(client(sni="x" * 256))

@@ -78,7 +78,7 @@ sanitize: dev  ## the integration tests with AddressSanitizer and UBSan in the e
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(REPORT) \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(REPORT) \
 	  PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(SANITIZED) CULVERT_SANITIZED=1 \
-	  $(PYTEST) -m "integration and not alone" -o timeout=600
+	  $(PYTEST) -n $(JOBS) --dist loadgroup --maxfail=20 -m "integration and not alone" -o timeout=300
 	@! cat $(REPORT).* 2>/dev/null
 
 .PHONY: format

@@ -1,8 +1,8 @@
 """Assemble and compile the binding ``culvert._native``: our engine and the part of OpenSSL that we call.
 
-Each file of ``native/decl`` is one C header seen through four strings: INCLUDES (``#include`` lines), TYPES and
-FUNCTIONS (what Python may use, in cffi's grammar) and CUSTOM (C that goes with them).  The package's version is
-compiled in, so that a stale module is noticed when it is imported (``culvert.openssl._lib``).
+Each file of ``native/decl`` is one C header seen through four strings: INCLUDES (``#include`` lines), TYPES
+and FUNCTIONS (what Python may use, in cffi's grammar) and CUSTOM (C that goes with them).  The package's
+version is compiled in, so that a stale module is noticed when it is imported (``culvert.openssl._lib``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from cffi import FFI
 
 NATIVE = Path(__file__).resolve().parent
 # setuptools asks for paths relative to the project; a compile from elsewhere still finds them.
-SOURCES = ("engine.c", "accept.c", "route.c", "dial.c", "outbox.c", "secure.c", "relay.c", "settle.c", "timers.c")
+SOURCES = (
+    "engine.c",
+    "accept.c",
+    "route.c",
+    "dial.c",
+    "outbox.c",
+    "secure.c",
+    "relay.c",
+    "settle.c",
+    "timers.c",
+)
 
 # In the order in which their types are needed.
 DECLARATIONS = ("crypto", "err", "bio", "evp", "x509", "pem", "ssl", "engine")
@@ -42,7 +52,8 @@ def _version() -> str:
 
 def _flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags; CULVERT_SANITIZE=address,undefined builds an instrumented engine."""
-    compile_flags = ["-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fno-strict-aliasing"]
+    warnings = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+    compile_flags = ["-O2", "-std=gnu11", "-D_GNU_SOURCE", "-fno-strict-aliasing", *warnings]
     sanitize = os.environ.get("CULVERT_SANITIZE")
     if not sanitize:
         return compile_flags, []
@@ -78,4 +89,5 @@ def _builder() -> FFI:
 ffibuilder = _builder()
 
 if __name__ == "__main__":  # python native/build.py FOLDER: compile there (FOLDER/culvert/_native...)
-    ffibuilder.compile(tmpdir=sys.argv[1] if len(sys.argv) > 1 else "build", verbose=bool(os.environ.get("V")))
+    folder = sys.argv[1] if len(sys.argv) > 1 else "build"
+    ffibuilder.compile(tmpdir=folder, verbose=bool(os.environ.get("V")))

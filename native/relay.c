@@ -265,6 +265,7 @@ int tunnel_relay(struct tunnel *tunnel, uint32_t idle, uint32_t close, int toler
     tunnel->idle_timeout = idle;
     tunnel->close_timeout = close;
     tunnel->moved_at = engine->now;
+    tunnel->limit = 0;
     for (int side = ACCEPTED; side <= DIALLED; side++) {
         status = watch_register(engine, &tunnel->side[side], EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET);
         if (status < 0)

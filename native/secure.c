@@ -94,10 +94,11 @@ uint32_t secure_failure(struct tunnel *tunnel, int result) {
     return watch->eof ? CAUSE_TRUNCATED : CAUSE_TLS;
 }
 
-/* Notes a second ClientHello on an established session; TLS 1.3 has none (RFC 8446, 4.1.2). */
-static void refuse_renegotiation(const SSL *ssl, int where, int result) {
+/* With SSL_OP_NO_RENEGOTIATION OpenSSL answers a second ClientHello, or a HelloRequest, by a warning and goes on; we do
+ * not (RFC 5246, 7.2.2, no_renegotiation). */
+static void refuse_renegotiation(const SSL *ssl, int where, int alert) {
     struct tunnel *tunnel = BIO_get_data(SSL_get_rbio(ssl));
-    if (where & SSL_CB_HANDSHAKE_START && tunnel->phase == PHASE_RELAY && SSL_version(ssl) < TLS1_3_VERSION)
+    if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && (alert & 0xff) == SSL_AD_NO_RENEGOTIATION)
         tunnel->refuse_renegotiation = 2;
 }
 

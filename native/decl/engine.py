@@ -1,5 +1,7 @@
 """What Python sees of the engine (``native/engine.h``)."""
 
+from __future__ import annotations
+
 INCLUDES = """
 #include "engine.h"
 """
@@ -74,7 +76,8 @@ int engine_run(struct engine *engine, int timeout);
 int engine_watch(struct engine *engine, int fd, uint32_t events, int change);
 int engine_unwatch(struct engine *engine, int fd);
 
-struct listener *listener_open(struct engine *engine, struct route *route, int fd, uint32_t handle, int exclusive);
+struct listener *listener_open(struct engine *engine, struct route *route, int fd, uint32_t handle,
+                               int exclusive);
 int listener_pause(struct engine *engine, struct listener *listener);
 int listener_resume(struct engine *engine, struct listener *listener);
 void listener_close(struct engine *engine, struct listener *listener);

@@ -96,9 +96,8 @@ def test_ending_all_tunnels_reaches_those_under_orders(pki: Pki) -> None:
         give_orders(it, pki)
         with it.dialled(), it.dialled():
             it.until(lambda: it.route.live == 2)
-            for carrier in it.route.carriers():
-                assert (carrier.to_secure, carrier.to_plain) == (0, 0)
-                carrier.stop()
+            assert list(it.route.amounts()) == [(0, 0), (0, 0)]
+            it.route.stop_all(reset=True)
             assert it.route.live == 0
 
 

@@ -173,9 +173,8 @@ class Carrier:
         self._step(None)
 
     def stop(self) -> None:
-        """Throw TunnelStopped into the life; a tunnel that goes by standing orders is reset."""
+        """Throw TunnelStopped into the life; does nothing when it is over."""
         if self._life is None:
-            self.close(reset_accepted=True, reset_dialled=True)
             return
         if self._outside is not None:
             self._outside.remove_done_callback(self._wake)

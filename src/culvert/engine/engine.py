@@ -95,9 +95,9 @@ class Engine:
         self._carriers[carrier.handle] = carrier
         return carrier
 
-    def carrier(self, cdata: Any) -> Carrier:
-        """The carrier of a tunnel of C."""
-        return self._carriers.get(cdata.handle) or self.carry(cdata)
+    def carrier(self, handle: int) -> Carrier | None:
+        """The carrier of a tunnel; one that goes by standing orders has none."""
+        return self._carriers.get(handle)
 
     def forget(self, carrier: Carrier) -> None:
         """The carrier is closed."""

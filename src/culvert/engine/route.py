@@ -128,35 +128,43 @@ class Route:
         self._engine.touched()
         return listener
 
-    def adopt(self, descriptor: int) -> Carrier:
-        """A carrier for a connection that came in another way; non-blocking, the carrier's from now on."""
-        cdata = lib.tunnel_new(self._cdata, descriptor)
-        if cdata == ffi.NULL:
-            raise MemoryError("no tunnel")
-        return self._engine.carry(cdata)
-
     def watch(self, quiet: Callable[[], None]) -> None:
         """Call ``quiet`` once, as soon as no tunnel is left."""
         self.quiet = quiet
         lib.route_watch(self._cdata)
         self._engine.touched()
 
-    def carriers(self) -> Iterator[Carrier]:
-        """Its tunnels; each may be closed when the next one is asked for."""
+    def amounts(self) -> Iterator[tuple[int, int]]:
+        """For each tunnel the octets of plain text that its TLS side and its plain side have taken."""
+        for tunnel in self._tunnels():
+            yield tunnel.delivered[tunnel.secure], tunnel.delivered[1 - tunnel.secure]
+
+    def stop_all(self, *, reset: bool) -> None:
+        """Throw TunnelStopped into every life; close, with a reset or not, what goes by standing orders."""
+        for tunnel in self._tunnels():
+            carrier = self._engine.carrier(tunnel.handle)
+            if carrier is not None:
+                carrier.stop()
+            else:
+                lib.tunnel_close(tunnel, reset, reset)
+        self._engine.touched()
+
+    def _tunnels(self) -> Iterator[Any]:
+        """Its tunnels in C; each may be closed before the next one is asked for."""
         tunnel = ffi.NULL if self._cdata is None else lib.route_next(self._cdata, ffi.NULL)
         while tunnel != ffi.NULL:
             following = lib.route_next(self._cdata, tunnel)
-            yield self._engine.carrier(tunnel)
+            yield tunnel
             tunnel = following
 
     def close(self) -> None:
-        """End every tunnel, and forget the route; its listeners must be closed.  Only the first call
-        counts.
+        """Reset every tunnel, and forget the route; its listeners must be closed.
+
+        Only the first call counts.
         """
         if self._cdata is None:
             return
-        for carrier in self.carriers():
-            carrier.stop()
+        self.stop_all(reset=True)
         self._engine.routes.pop(self.handle)
         lib.route_free(self._cdata)
         self._cdata = None

@@ -96,21 +96,16 @@ class RunningService:
 
     def abort_all(self) -> None:
         """End every tunnel now."""
-        for carrier in self._route.carriers():
-            carrier.stop()
+        self._route.stop_all(reset=self.plan.service.reset)
 
     def close(self) -> None:
         """End every tunnel now, and leave the engine; stop_accepting() came before."""
+        self.abort_all()
         self._route.close()
 
     def listing(self) -> list[Listed]:
         """The live tunnels."""
-        return [Listed(self.name, carrier.to_secure, carrier.to_plain) for carrier in self._route.carriers()]
-
-    def adopt(self, descriptor: int) -> None:
-        """Take a connection, as if a listener had accepted it; its descriptor is the service's from now on.
-        """
-        self._accepted(self._route.adopt(descriptor))
+        return [Listed(self.name, to_secure, to_plain) for to_secure, to_plain in self._route.amounts()]
 
     # For tunnels.
 

@@ -196,3 +196,35 @@ def test_a_client_of_python_that_speaks_old_versions_only_is_refused(pki: Pki) -
     far = Ours(tls.build(server(pki, ssl_version_min="TLSv1.3")).session())
     assert failing(Theirs(context, name="localhost"), far) == "unsupported protocol"
     far.close()
+
+
+ANONYMOUS = {"ciphers": "aNULL:HIGH:@SECLEVEL=0", "security_level": 0, "ssl_version_max": "TLSv1.2"}
+
+
+def test_anonymous_ciphers_are_spoken_where_nobody_is_verified(pki: Pki) -> None:
+    ends = connect(tls.build(client(**ANONYMOUS)), tls.build(server(pki, **ANONYMOUS)))
+    assert ends[0].session.peer_certificate is None
+    part(*ends)
+
+
+def test_a_client_that_verifies_never_speaks_an_anonymous_cipher(pki: Pki) -> None:
+    near = client(verify_chain=True, ca_file=str(pki.other_ca), **ANONYMOUS)
+    ends = Ours(tls.build(near).session()), Ours(tls.build(server(pki, **ANONYMOUS)).session())
+    assert failing(*ends) == "certificate verify failed"
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("rule", ["verify_chain", "verify_peer", "require_cert"])
+def test_a_server_that_demands_a_certificate_never_speaks_an_anonymous_cipher(pki: Pki, rule: str) -> None:
+    far = server(pki, ca_file=str(pki.ca), **{rule: True}, **ANONYMOUS)
+    ends = Ours(tls.build(client(**ANONYMOUS)).session()), Ours(tls.build(far).session())
+    assert failing(*ends) == "peer did not return a certificate"
+    for end in ends:
+        end.close()
+
+
+def test_a_version_that_the_level_forbids_is_warned_of(pki: Pki) -> None:
+    (warning,) = tls.build(server(pki, ssl_version="TLSv1.1")).warnings
+    assert "`securityLevel = 0` only" in warning.reason
+    assert tls.build(server(pki, ssl_version="TLSv1.1", security_level=0)).warnings == ()

@@ -16,6 +16,9 @@ HYBRID_GROUP = "X25519MLKEM768"
 LEVEL_AT_LEAST = 2
 """The security level where the file names none: OpenSSL's own is raised to it (112 bits)."""
 
+TOO_OLD = ("SSLv3", "TLSv1", "TLSv1.1")
+"""Versions whose signatures (SHA-1) OpenSSL 3 takes for weaker than any level but 0."""
+
 
 def apply_settings(faults: Faults, context: Context) -> None:
     """Set all of it; the level first, because it decides what the others may be."""
@@ -25,10 +28,16 @@ def apply_settings(faults: Faults, context: Context) -> None:
     _set_switches(faults, context)
     _set_versions(faults, context)
     with faults.about("ciphers", "none of these ciphers can be used"):
-        context.set_ciphers(service.ciphers)
+        context.set_ciphers(_ciphers(service))
     with faults.about("ciphersuites", "these cipher suites cannot be used"):
         context.set_ciphersuites(service.ciphersuites)
     _set_groups(faults, context)
+
+
+def _ciphers(service: Service) -> str:
+    """Where a certificate is demanded, ciphers that need none are out: OpenSSL would not ask for it with them."""
+    demanded = service.verify_chain or service.verify_peer or service.require_cert
+    return f"{service.ciphers}:!aNULL" if demanded else service.ciphers
 
 
 def _set_switches(faults: Faults, context: Context) -> None:
@@ -57,6 +66,10 @@ def _set_versions(faults: Faults, context: Context) -> None:
     bounds = f"{low or 'the oldest version'} to {high or 'the newest'}"
     with faults.about(attribute, f"{VERSION} cannot speak {bounds}"):
         context.set_versions(low, high)
+    if high in TOO_OLD and context.security_level > 0:
+        faults.warn(
+            attribute, f"{VERSION} speaks {high} with `securityLevel = 0` only: no handshake will succeed"
+        )
 
 
 def _version_attribute(service: Service) -> str:

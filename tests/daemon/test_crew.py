@@ -55,7 +55,7 @@ def test_a_worker_that_ends_instead_is_noticed() -> None:
 def test_a_worker_that_takes_too_long_is_not_waited_for() -> None:
     staff = Crew()
     member = fork(staff, lambda orders: orders.recv(1))
-    with pytest.raises(SystemRefusal, match=r"not ready within 0\.05 seconds"):
+    with pytest.raises(SystemRefusal, match=rf"worker process {member.pid}: no answer within 0\.05 seconds"):
         crew.wait_until_ready([member], 0.05)
     crew.kill([member])
 
@@ -133,3 +133,14 @@ def test_orders_arrive_in_order_and_silence_is_not_an_end() -> None:
     assert channel.orders(data) == [Order.REOPEN, Order.LIST]
     ours.close()
     theirs.close()
+
+
+def test_old_workers_are_waited_for_until_they_accept_no_more_or_have_ended() -> None:
+    def close(orders: socket.socket) -> None:
+        orders.send(channel.CLOSED)
+        orders.recv(1)
+
+    staff = Crew()
+    members = [fork(staff, close), fork(staff, lambda _orders: None)]
+    crew.wait_until_closed(members, 10)
+    crew.kill(members)

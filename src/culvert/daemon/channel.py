@@ -6,11 +6,15 @@ It also tells each of the other's death: the end of file, which no process can f
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from enum import Enum
 from typing import Final
 
 READY: Final = b"+"
 """What a worker says when it accepts connections."""
+
+CLOSED: Final = b"-"
+"""What a retired worker says when it accepts no more."""
 
 
 class Order(Enum):
@@ -31,10 +35,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, order: Order) -> None:
     """Give an order.  A worker that is gone, or takes nothing any more, is noticed elsewhere."""
-    try:
-        channel.send(order.value)
-    except OSError:
-        return
+    say(channel, order.value)
+
+
+def say(channel: socket.socket, word: bytes) -> None:
+    """Say a worker's word; its supervisor's end is noticed elsewhere."""
+    with suppress(OSError):
+        channel.send(word)
 
 
 def received(channel: socket.socket) -> bytes | None:

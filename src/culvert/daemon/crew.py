@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,9 @@ from culvert.errors import SystemRefusal
 
 READY_SECONDS: Final = 30.0
 """How long a worker may take until it accepts connections."""
+
+CLOSED_SECONDS: Final = 2.0
+"""How long an old worker may take until it stops accepting, before the reload goes on without its word."""
 
 SHORT_LIFE_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -151,6 +154,23 @@ def wait_until_ready(members: Iterable[Member], seconds: float = READY_SECONDS) 
 
     Raises SystemRefusal when one ends before or takes too long.
     """
+    for member, said in _words(members, seconds):
+        if said != channel.READY:
+            raise SystemRefusal("Starting the workers", f"worker process {member.pid} ended at once")
+        member.ready = True
+
+
+def wait_until_closed(members: Iterable[Member], seconds: float = CLOSED_SECONDS) -> None:
+    """Wait until none of the retired accepts connections any more.
+
+    Raises SystemRefusal when one takes too long.
+    """
+    for _ in _words(members, seconds):
+        pass  # the word or the end: both are good
+
+
+def _words(members: Iterable[Member], seconds: float) -> Iterator[tuple[Member, bytes | None]]:
+    """Yield each member when it says something, and what; None for its end.  Raises SystemRefusal."""
     waiting = {member.orders.fileno(): member for member in members}
     poll = select.poll()
     for descriptor in waiting:
@@ -159,16 +179,12 @@ def wait_until_ready(members: Iterable[Member], seconds: float = READY_SECONDS) 
     while waiting:
         ready = poll.poll(max(0.0, end - time.monotonic()) * 1000)
         if not ready:
-            raise SystemRefusal("Starting the workers", f"not ready within {seconds:g} seconds")
+            pids = ", ".join(str(member.pid) for member in waiting.values())
+            raise SystemRefusal(f"Waiting for worker process {pids}", f"no answer within {seconds:g} seconds")
         for descriptor, _ in ready:
-            _check_ready(waiting.pop(descriptor))
+            member = waiting.pop(descriptor)
             poll.unregister(descriptor)
-
-
-def _check_ready(member: Member) -> None:
-    if channel.received(member.orders) != channel.READY:
-        raise SystemRefusal("Starting the workers", f"worker process {member.pid} ended at once")
-    member.ready = True
+            yield member, channel.received(member.orders)
 
 
 def kill(members: Iterable[Member]) -> None:

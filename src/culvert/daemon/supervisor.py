@@ -21,7 +21,7 @@ import time
 import traceback
 from typing import Final
 
-from culvert.daemon import crew, generation, worker
+from culvert.daemon import channel, crew, generation, worker
 from culvert.daemon.channel import Order
 from culvert.daemon.crew import Crew, Member, Vacancy
 from culvert.daemon.detach import Caller
@@ -32,7 +32,7 @@ from culvert.daemon.source import Source
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids, SharedCounter
-from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE
+from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING
 from culvert.observe.outlet import Outlet, discard
 
 KILL_SECONDS: Final = worker.STOP_SECONDS + worker.CUT_SECONDS + 2.0
@@ -109,6 +109,7 @@ class Supervisor:
         for descriptor, _ in poll.poll(self._patience()):
             for member in self._crew.members:
                 if member.orders.fileno() == descriptor:
+                    channel.received(member.orders)
                     member.ready = True  # or dead, of which SIGCHLD tells
 
     def _patience(self) -> float | None:
@@ -256,11 +257,20 @@ class Supervisor:
             generation.give_up(fresh, self._pool)
             raise
         self._outlet.begin_file()
-        self._crew.retire()
+        self._retire_old()
         self._crew.members, self._generation = members, fresh
         discard(old.sinks)
         self._pool.settle(self._log.write)
         self._log.write(INFO, "Accepting new connections")
+
+    def _retire_old(self) -> None:
+        """From the log line of the reload on, no connection meets the old configuration."""
+        old = self._crew.members
+        self._crew.retire()
+        try:
+            crew.wait_until_closed(old)
+        except SystemRefusal as refusal:
+            self._log.write(WARNING, str(refusal))
 
 
 def raise_descriptor_limit() -> None:

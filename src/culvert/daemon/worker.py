@@ -71,7 +71,7 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGTERM, self._stop)  # from an operator, or systemd to all of us
         gc.collect()
         gc.freeze()  # what is alive now lives as long as the process: no collection need look at it
-        self._orders.send(channel.READY)
+        channel.say(self._orders, channel.READY)
 
     def serve(self) -> int:
         """Run until the end; returns the exit code."""
@@ -91,6 +91,7 @@ class Worker:
         match order:
             case Order.RETIRE:
                 self._finish()
+                channel.say(self._orders, channel.CLOSED)
             case Order.STOP:
                 self._stop()
             case Order.CUT:

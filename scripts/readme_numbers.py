@@ -1,4 +1,4 @@
-"""Copy the ratios of docs/benchmarks.md into the README, between its two markers; run it after `make bench`."""
+"""Copy the ratios of docs/benchmarks.md into the README, between its markers; run it after `make bench`."""
 
 from __future__ import annotations
 

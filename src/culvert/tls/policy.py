@@ -8,6 +8,7 @@ from culvert.errors import ConfigWarning
 from culvert.observe.log import DEBUG, INFO
 from culvert.openssl import Context, Session
 from culvert.openssl._callbacks import Report
+from culvert.openssl.session import silent
 from culvert.tls.lines import Line, success_lines
 from culvert.tls.memory import ClientMemory
 
@@ -56,16 +57,13 @@ class TlsPolicy:
         if self.server:
             return self._context.session(report) if self.verifies and report else self._context.session()
         number = self._memory.number(destination) if self._memory and destination else 0
-        session = self._context.session(report, destination=number) if report else self._silent(number)
+        session = self._context.session(report or silent, destination=number)
         if self._name is not None:
             session.send_name(self._name)
         saved = self._memory.take(number) if self._memory and number else None
         if saved is not None:
             session.resume(saved)
         return session
-
-    def _silent(self, number: int) -> Session:
-        return self._context.session(destination=number)
 
     def before_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""

@@ -35,7 +35,7 @@ def apply_settings(faults: Faults, context: Context) -> None:
 
 
 def _ciphers(service: Service) -> str:
-    """Where a certificate is demanded, ciphers that need none are out: OpenSSL would not ask for it with them."""
+    """Without ciphers that know no certificates, where one is demanded: OpenSSL would not ask for it."""
     demanded = service.verify_chain or service.verify_peer or service.require_cert
     return f"{service.ciphers}:!aNULL" if demanded else service.ciphers
 

@@ -29,6 +29,7 @@ def facts(peers: Sequence[Peer]) -> dict[str, str]:
         "cores": f"{cores()} ({_processor()})",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {_release()} {platform.machine()}",
+        "load average before": f"{os.getloadavg()[0]:.1f}",  # of others; above zero, figures are less sure
         "python": platform.python_version(),
         **{name: version(name) for name in names},
     }

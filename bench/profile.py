@@ -18,6 +18,7 @@ from bench.rounds import Bench
 
 FREQUENCY = "1999"  # samples per second and core; odd, so as not to march with the clock tick
 LEAST_PERCENT = "0.7"
+LENGTH = 5.0  # of the usual sample: small symbols need many samples
 REPORTS = {
     "by library": ("--sort", "comm,dso"),
     "by system call": ("--sort", "parent", "--parent", "_sys_|^ksys_|^exc_|^do_exit"),
@@ -45,7 +46,7 @@ def print_profile(bench: Bench, measure: Measure) -> None:
 
 
 def _record(bench: Bench, measure: Measure, instance: Instance, data: Path) -> None:
-    arguments = measure.arguments(bench.share)
+    arguments = measure.arguments(LENGTH * bench.share)
     port, trusted = instance.site.port, instance.trusted
     with prepared_run(bench.program, port, trusted, arguments) as run, _recording(instance, data):
         outcome = run.work()

@@ -247,15 +247,16 @@ static void culvert_recheck_tickets(SSL_CTX *context)
     SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
 }
 
-static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid, void *other,
-                         void *unused)
+static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid,
+                         void *other, void *unused)
 {
     (void)ssl, (void)context, (void)operation, (void)bits, (void)nid, (void)other, (void)unused;
     return 0;
 }
 
-/* Make a handshake fail at its next step.  A look-up that finds nothing only makes it a full one, and no answer of
- * that callback is an error; but no handshake goes on without a single algorithm (SSL_set_security_callback(3)). */
+/* Make a handshake fail at its next step.  A look-up that finds nothing only makes it a full one, and no
+ * answer of that callback is an error; but no handshake goes on without a single algorithm
+ * (SSL_set_security_callback(3)). */
 static void culvert_doom(SSL *ssl) { SSL_set_security_callback(ssl, allow_nothing); }
 
 static const char *culvert_cipher_at(SSL_CTX *context, int position)

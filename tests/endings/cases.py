@@ -12,13 +12,13 @@ The right answers
 What one peer sent and its kernel handed over before the ending arrives whole, then the ending.
 
 Unix sockets have no RST, and SO_LINGER means nothing to them.  The kernel (net/unix/af_unix.c, function
-unix_release_sock) shows ECONNRESET to a peer only when the closing side left octets unread, which a proxy
-cannot arrange: they would have to be octets of that very peer.  All it can do is to close both directions at
-once.  The peer then meets an end of file together with POLLHUP, and its writes fail with EPIPE, while after
-a half-close that was passed on there is no POLLHUP and it can go on writing.  So on a Unix socket an abort
-is a hang-up before P has ended (or ECONNRESET).  When P has ended its own direction before, both endings
-look the same, and an end of file is all the truth that is possible there.  Where P must show an abort
-itself, it leaves octets unread.
+unix_release_sock) shows ECONNRESET to a peer only when the closing side left octets of that very peer
+unread.  A proxy can do that when P has sent something, by leaving the last octet that it passed on in the
+kernel's queue (and must then take it out before a clean end).  Otherwise it can only close both directions
+at once: the peer meets an end of file together with POLLHUP, and its writes fail with EPIPE, while after a
+half-close that was passed on there is no POLLHUP and it can go on writing.  So on a Unix socket an abort is
+ECONNRESET, or a hang-up before P has ended.  When P never sent anything and has ended its own direction,
+both endings look the same. Where P must show an abort itself, it leaves octets unread.
 """
 
 from __future__ import annotations

@@ -44,20 +44,20 @@ is no `close_notify` with it, so T can still tell.
 ### Unix sockets
 
 A Unix socket has no RST, and ignores `SO_LINGER`. Linux shows `ECONNRESET` to a peer only when the side that
-closes has octets of that peer unread, and a proxy that has passed everything on has none. What it can do is
-to close both directions at once instead of one:
+closes has octets of that very peer unread. Culvert leaves the last octet that it has passed on in the
+kernel's queue, and takes it out before a clean end; so a P that has sent anything meets `ECONNRESET` after
+an abort. To a P that never sent an octet nothing more can be shown than both directions closed at once:
 
 | | after a clean end was passed on | after an abort |
 | --- | --- | --- |
-| `read` | end of file | end of file, or `ECONNRESET` when octets of P were unread |
+| `read` | end of file | `ECONNRESET`, or end of file when P never sent anything |
 | `poll` | `POLLIN`, `POLLRDHUP` | the same and `POLLHUP` |
 | `write` | goes on | `EPIPE` |
 
-So an abort is counted as right on a Unix socket when P meets that hang-up before it has ended its own
-direction. A P that has ended its direction before (cases F, G2) cannot tell one from the other, and a
-program that only reads until the end of file cannot either: put TCP on the plain side where that matters.
-The other way round, a P that closes its Unix socket with octets unread (E4, E5) is seen as a reset and
-passed on as one; E2 and E3 cannot be played.
+So an abort is counted as right on a Unix socket when P meets `ECONNRESET`, or that hang-up before it has
+ended its own direction. A silent P that only reads until the end of file cannot tell a hang-up from a clean
+end: put TCP on the plain side where that matters. The other way round, a P that closes its Unix socket with
+octets unread (E4, E5) is seen as a reset and passed on as one; E2 and E3 cannot be played.
 """
 
 

@@ -97,10 +97,10 @@ def send_until_full(tls: TlsPeer, plain: PlainPeer, name: str) -> int:
     return sent - tls.unsent()
 
 
-def send_half(tls: TlsPeer, plain: PlainPeer, name: str, taken: int) -> None:
-    """Send half of what was taken before: what the sender does next must not be stuck behind it."""
+def send_part(tls: TlsPeer, plain: PlainPeer, name: str, taken: int) -> None:
+    """Send a part of what was taken before: what the sender does next must not be stuck behind it."""
     sender = plain if name in STALLED_TLS else tls
-    for _ in range(taken // 2 // len(BLOCK)):
+    for _ in range(taken // 4 // len(BLOCK)):
         sender.send(BLOCK, Deadline(SECONDS))
     sender.wait_sent(Deadline(SECONDS))
 
@@ -113,7 +113,7 @@ def stalled(crossing: Crossing, name: str, taken: int) -> Iterator[tuple[TlsPeer
         if name in QUIET:
             send_until_full(tls, plain, name)
         else:
-            send_half(tls, plain, name, taken)
+            send_part(tls, plain, name, taken)
         for side, event in STATES[name]:
             event(tls if side == "T" else plain)
         yield tls, plain

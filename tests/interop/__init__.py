@@ -1,0 +1,1 @@
+"""Culvert and the programs of other projects."""

@@ -121,7 +121,7 @@ void listener_accept(struct engine *engine, struct listener *listener) {
 /* Close so that the peer sees a clean end even where it sent more than we read: unread bytes would turn our FIN into a
  * reset, which may overtake the last bytes. */
 static void side_discard(struct tunnel *tunnel, struct watch *watch) {
-    if ((watch->local || watch->readable) && !watch->eof)
+    if (watch->kept || (watch->readable && !watch->eof))
         for (int i = 0; i < 16; i++)
             if (recv(watch->fd, tunnel->engine->opened, OPENED_SIZE, MSG_DONTWAIT) <= 0)
                 return;

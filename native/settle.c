@@ -7,11 +7,20 @@
 #include "engine.h"
 
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #define SETTLE_FIRST 4      /* ms until the second look at the kernel's queue; doubled up to SETTLE_MOST */
 #define SETTLE_MOST 512
 #define SETTLE_LIMIT 60000  /* ms in all, where no close time is set */
+
+/* A connection that the peer has reset delivers nothing any more, but its queue is never emptied. */
+static int side_is_gone(const struct watch *watch) {
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    return getsockopt(watch->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state == TCP_CLOSE;
+}
 
 /* Bytes that this side's peer has not acknowledged; a Unix peer has them in its own queue, where they are safe. */
 static int side_unsettled(struct tunnel *tunnel, int side) {
@@ -23,7 +32,7 @@ static int side_unsettled(struct tunnel *tunnel, int side) {
         return 0;
     if (outbox_size(&tunnel->owed[side]))
         return 1;
-    return !watch->local && ioctl(watch->fd, SIOCOUTQ, &queued) == 0 && queued > 0;
+    return !watch->local && ioctl(watch->fd, SIOCOUTQ, &queued) == 0 && queued > 0 && !side_is_gone(watch);
 }
 
 /* The tunnel failed with `cause`: deliver the rest, then decide. */

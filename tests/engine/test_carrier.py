@@ -212,3 +212,35 @@ def test_stopping_twice_is_stopping_once() -> None:
         carriers[0].stop()
         carriers[0].close()
         assert it.engine.live == 0
+
+
+def test_a_peer_that_closes_without_close_notify_resets_the_other_side_at_once(pki: Pki) -> None:
+    endings: list[Ending] = []
+    context = server_context(pki.server)
+
+    async def life(carrier: Carrier) -> None:
+        await carrier.handshake(Side.ACCEPTED, context.session(), DEADLINE)
+        await carrier.dial(it.backend_address, b"", NO_OPTIONS, DEADLINE)
+        ending = await carrier.relay(None, 600, tolerant=False)
+        endings.append(ending)
+        carrier.close(reset_accepted=True, reset_dialled=True)
+
+    with place(life) as it:
+
+        def talk() -> bytes:
+            peer = trusting(pki).wrap_socket(it.dialled(), server_hostname="localhost")
+            it.backend.settimeout(DEADLINE)
+            near, _ = it.backend.accept()
+            near.settimeout(DEADLINE)
+            peer.sendall(b"request")
+            near.sendall(b"a reply that crosses the end")
+            peer.close()
+            with near:
+                received = near.recv(100)
+                with pytest.raises(ConnectionResetError):
+                    near.recv(100)
+            return received
+
+        assert it.meanwhile(talk) == b"request"
+        it.until(lambda: bool(endings))
+    assert not endings[0].orderly

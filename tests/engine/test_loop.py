@@ -153,3 +153,12 @@ def test_a_hang_up_is_reported_to_a_writer_as_well(selector: EngineSelector) -> 
     assert selector.select(1) == [(key, 2)]
     selector.unregister(writing)
     os.close(writing)
+
+
+def test_the_loop_can_be_stopped_by_what_the_engine_calls() -> None:
+    loop = EngineLoop()
+    route = loop.engine.route(lambda _carrier: None, lambda *_facts: None)
+    route.watch(loop.stop)
+    loop.call_later(30, pytest.fail, "the loop did not stop")
+    loop.run_forever()
+    loop.close()

@@ -141,3 +141,8 @@ class EngineLoop(asyncio.SelectorEventLoop):
         """As asyncio's; select() is told to come back, since the timer may be due before its time-out."""
         self._engine_selector.called = True
         return super().call_at(when, callback, *args, context=context)
+
+    def stop(self) -> None:
+        """As asyncio's; select() is told to come back."""
+        self._engine_selector.called = True
+        super().stop()

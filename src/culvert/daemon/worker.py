@@ -137,7 +137,6 @@ class Worker:
 
     def _look_for_end(self) -> None:
         if self._ending and not any(service.live for service in self._services):
-            # A tunnel ends inside the engine's select(), which goes back to the loop for a callback only.
             self._loop.stop()
 
     def _list(self) -> None:

@@ -87,7 +87,11 @@ def test_a_server_that_refuses_is_an_abort_for_the_plain_client(
 ) -> None:
     crossing = tunnel(Variant("client", "TLSv1.3", sockets))
     crossing.far.close()
-    with crossing.dial() as sock:
+    try:
+        sock = crossing.dial()
+    except ConnectionResetError:
+        return  # the proxy was quicker than our own look at the connection
+    with sock:
         plain = PlainPeer(sock)
         plain.patience = SECONDS
         assert plain.read_to_end(Deadline(SECONDS)).wire in (Wire.RESET, Wire.HANGUP)

@@ -35,7 +35,7 @@ every_version = pytest.mark.parametrize("version", list(VERSIONS))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET / gives 64 MiB, /part the first of them, any other path a few octets; POST gives the SHA-256 of what was posted."""
+    """GET / gives 64 MiB, /part the first of them, else a few octets; POST the SHA-256 of what came."""
 
     def do_GET(self) -> None:
         self._reply({"/": BODY, "/part": BODY[:MIB]}.get(self.path, b"hello"))

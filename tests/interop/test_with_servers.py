@@ -24,10 +24,8 @@ Address = tuple[str, int]
 
 
 @contextmanager
-def s_server(
-    pki: Pki, version: str, *arguments: str | Path
-) -> Iterator[tuple[Address, subprocess.Popen[bytes]]]:
-    """Run ``openssl s_server``; its address and process."""
+def s_server(pki: Pki, version: str, *arguments: str) -> Iterator[tuple[Address, subprocess.Popen[bytes]]]:
+    """Run ``openssl s_server`` in the folder of the certificates; its address and process."""
     only = "-tls" + version.removeprefix("TLSv").replace(".", "_")
     with spawned(
         "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", pki.server.cert, "-key", pki.server.key,

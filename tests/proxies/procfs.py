@@ -26,7 +26,10 @@ def is_listening(place: Place) -> bool:
 
 def _unix_listening(path: str) -> bool:
     rows = Path("/proc/net/unix").read_text().splitlines()[1:]
-    return any(row[3] == ACCEPTING and row[-1] == path for row in map(str.split, rows))
+    bound = [row[-1] for row in map(str.split, rows) if row[3] == ACCEPTING]
+    # haproxy binds under another name and renames the file; the kernel goes on showing the first name.
+    renamed = Path(path).exists() and any(name.startswith(f"{path}.") for name in bound)
+    return path in bound or renamed
 
 
 def tree(pid: int) -> list[int]:

@@ -58,7 +58,7 @@ struct watch {
     uint8_t eof;             /* recv() returned 0 */
     uint8_t registered;
     uint8_t wants_write;     /* EPOLLOUT is asked for */
-    uint8_t local;           /* AF_UNIX: see local.c for how it shows a reset */
+    uint8_t local;           /* AF_UNIX: outbox.c says how such a peer is shown a reset */
     uint8_t kept;            /* AF_UNIX: a delivered byte still lies in the kernel's queue */
     uint8_t hangup;          /* EPOLLRDHUP or EPOLLHUP was reported */
 };
@@ -183,6 +183,7 @@ struct tunnel {
     uint32_t limit;          /* ms for the whole of this phase; 0 = none */
     uint32_t idle_timeout;   /* ms, relay: without a byte; 0 = for ever */
     uint32_t close_timeout;  /* ms, relay: without a byte while half closed; 0 = end at once, UINT32_MAX = for ever */
+    uint64_t unsettled;      /* bytes that were not acknowledged at the last look */
     uint32_t settle_step;    /* ms until the next look at the kernel's send queue */
     uint64_t due;            /* tick of the wheel it stands in */
     struct link timer;

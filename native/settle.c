@@ -2,7 +2,7 @@
  *
  * Bytes that were accepted before the failure are still delivered where their sink lives.  A reset would overtake what
  * lies in the kernel's send queue, so it waits until the peer's kernel has acknowledged everything (SIOCOUTQ is 0), or
- * until the peer stops acknowledging for the close time.
+ * until nothing has been acknowledged for the close time.
  */
 #include "engine.h"
 
@@ -13,7 +13,7 @@
 
 #define SETTLE_FIRST 4      /* ms until the second look at the kernel's queue; doubled up to SETTLE_MOST */
 #define SETTLE_MOST 512
-#define SETTLE_LIMIT 60000  /* ms in all, where no close time is set */
+#define SETTLE_LIMIT 60000  /* ms without progress, where no close time is set */
 
 /* A connection that the peer has reset delivers nothing any more, but its queue is never emptied. */
 static int side_is_gone(const struct watch *watch) {
@@ -22,17 +22,15 @@ static int side_is_gone(const struct watch *watch) {
     return getsockopt(watch->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state == TCP_CLOSE;
 }
 
-/* Bytes that this side's peer has not acknowledged; a Unix peer has them in its own queue, where they are safe. */
-static int side_unsettled(struct tunnel *tunnel, int side) {
+/* How many bytes this side's peer has not acknowledged; a Unix peer has them in its own queue, where they are safe. */
+static uint64_t side_unsettled(struct tunnel *tunnel, int side) {
     struct watch *watch = &tunnel->side[side];
     int queued = 0;
-    if (watch->error || watch->fd < 0)
+    if (watch->error || watch->fd < 0 || side_flush(tunnel, side) < 0)
         return 0;
-    if (side_flush(tunnel, side) < 0)
+    if (!watch->local && (ioctl(watch->fd, SIOCOUTQ, &queued) < 0 || (queued > 0 && side_is_gone(watch))))
         return 0;
-    if (outbox_size(&tunnel->owed[side]))
-        return 1;
-    return !watch->local && ioctl(watch->fd, SIOCOUTQ, &queued) == 0 && queued > 0 && !side_is_gone(watch);
+    return outbox_size(&tunnel->owed[side]) + (uint64_t)(watch->local ? 0 : queued);
 }
 
 /* The tunnel failed with `cause`: deliver the rest, then decide. */
@@ -41,7 +39,7 @@ void settle_start(struct tunnel *tunnel, uint32_t cause, int error) {
     tunnel->phase = PHASE_SETTLE;
     tunnel->cause = (uint8_t)cause;
     tunnel->error = error;
-    tunnel->started_at = tunnel->engine->now;
+    tunnel->unsettled = UINT64_MAX;
     tunnel->limit = limit && limit != UINT32_MAX ? limit : SETTLE_LIMIT;
     tunnel->settle_step = SETTLE_FIRST;
     settle_step(tunnel);
@@ -49,8 +47,11 @@ void settle_start(struct tunnel *tunnel, uint32_t cause, int error) {
 
 void settle_step(struct tunnel *tunnel) {
     uint64_t now = tunnel->engine->now;
-    int waiting = side_unsettled(tunnel, ACCEPTED) | side_unsettled(tunnel, DIALLED);
-    if (!waiting || now >= tunnel->started_at + tunnel->limit) {
+    uint64_t unsettled = side_unsettled(tunnel, ACCEPTED) + side_unsettled(tunnel, DIALLED);
+    if (unsettled < tunnel->unsettled)
+        tunnel->started_at = now;
+    tunnel->unsettled = unsettled;
+    if (!unsettled || now >= tunnel->started_at + tunnel->limit) {
         tunnel_decide(tunnel, DECIDED_RELAY, tunnel->cause, tunnel->error);
         return;
     }

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import socket
+import struct
+import sys
+import termios
 
 import pytest
 
@@ -244,3 +249,42 @@ def test_a_peer_that_closes_without_close_notify_resets_the_other_side_at_once(p
         assert it.meanwhile(talk) == b"request"
         it.until(lambda: bool(endings))
     assert not endings[0].orderly
+
+
+def test_a_slow_reader_has_everything_before_the_reset_reaches_it(pki: Pki) -> None:
+    size = 3_000_000
+    endings: list[Ending] = []
+    context = server_context(pki.server)
+
+    async def life(carrier: Carrier) -> None:
+        await carrier.handshake(Side.ACCEPTED, context.session(), DEADLINE)
+        await carrier.dial(it.backend_address, b"", NO_OPTIONS, DEADLINE)
+        endings.append(await carrier.relay(None, DEADLINE, tolerant=False))
+        carrier.close(reset_accepted=True, reset_dialled=True)
+
+    with place(life) as it:
+
+        def talk() -> int:
+            with trusting(pki).wrap_socket(it.dialled(), server_hostname="localhost") as peer:
+                it.backend.settimeout(DEADLINE)
+                near, _ = it.backend.accept()
+                received = 0
+                near.sendall(bytes(size))
+                while unacknowledged(near):  # what the engine's kernel has is the engine's to deliver
+                    received += len(peer.recv(16384))
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                near.close()
+                with contextlib.suppress(ConnectionResetError):
+                    while data := peer.recv(16384):
+                        received += len(data)
+                return received
+
+        assert it.meanwhile(talk) == size
+        it.until(lambda: bool(endings))
+    assert endings[0].cause is Cause.RESET
+    assert endings[0].to_secure == size
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Octets in the socket's send queue (SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -9,6 +9,8 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -46,16 +48,25 @@ def test_a_relay_counts_what_it_carried_and_how_it_ended(pki: Pki) -> None:
     assert it.crashes == []
 
 
-def test_a_peer_that_leaves_in_the_handshake_fails_it(pki: Pki) -> None:
+Life = Callable[[Carrier], Coroutine[Any, Any, None]]
+
+
+def shaking(pki: Pki, timeout: float = DEADLINE) -> tuple[Life, list[HandshakeFailed]]:
+    """A life that is a handshake which should fail, and where its failure is put."""
     failures: list[HandshakeFailed] = []
     context = server_context(pki.server)
 
     async def life(carrier: Carrier) -> None:
         try:
-            await carrier.handshake(Side.ACCEPTED, context.session(), DEADLINE)
+            await carrier.handshake(Side.ACCEPTED, context.session(), timeout)
         except HandshakeFailed as failure:
             failures.append(failure)
 
+    return life, failures
+
+
+def test_a_peer_that_leaves_in_the_handshake_fails_it(pki: Pki) -> None:
+    life, failures = shaking(pki)
     with place(life) as it:
         it.dialled().close()
         it.until(lambda: bool(failures))
@@ -63,15 +74,7 @@ def test_a_peer_that_leaves_in_the_handshake_fails_it(pki: Pki) -> None:
 
 
 def test_a_peer_that_does_not_speak_tls_fails_with_openssls_reason(pki: Pki) -> None:
-    failures: list[HandshakeFailed] = []
-    context = server_context(pki.server)
-
-    async def life(carrier: Carrier) -> None:
-        try:
-            await carrier.handshake(Side.ACCEPTED, context.session(), DEADLINE)
-        except HandshakeFailed as failure:
-            failures.append(failure)
-
+    life, failures = shaking(pki)
     with place(life) as it, it.dialled() as peer:
         peer.sendall(b"GET / HTTP/1.0\r\n\r\n")
         it.until(lambda: bool(failures))
@@ -80,15 +83,7 @@ def test_a_peer_that_does_not_speak_tls_fails_with_openssls_reason(pki: Pki) -> 
 
 
 def test_a_silent_peer_ends_the_handshake_by_its_timer(pki: Pki) -> None:
-    failures: list[HandshakeFailed] = []
-    context = server_context(pki.server)
-
-    async def life(carrier: Carrier) -> None:
-        try:
-            await carrier.handshake(Side.ACCEPTED, context.session(), 0.1)
-        except HandshakeFailed as failure:
-            failures.append(failure)
-
+    life, failures = shaking(pki, timeout=0.1)
     with place(life) as it, it.dialled():
         it.until(lambda: bool(failures))
     assert failures[0].cause is Cause.BUSY

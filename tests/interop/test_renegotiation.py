@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.pki import Pki
-from tests.proxies import Kind, need_program, running
+from tests.proxies import Kind, Proxy, need_program, running
 
 pytestmark = [pytest.mark.interop, pytest.mark.integration]
 
@@ -35,26 +36,35 @@ def backend() -> Iterator[socket.socket]:
         yield listening
 
 
-def client(port: int) -> subprocess.Popen[bytes]:
-    """s_client, which asks for a renegotiation at a line with an R, and ends at a line with a Q."""
-    program = need_program("openssl")
-    words = [program, "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_2"]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+@contextlib.contextmanager
+def renegotiating(
+    backend: socket.socket, pki: Pki, folder: Path, allowed: str
+) -> Iterator[tuple[Proxy, socket.socket, subprocess.Popen[bytes]]]:
+    """Culvert, the far end of a connection, and s_client at its near end, told to renegotiate."""
+    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed=allowed)
+    pipe = subprocess.PIPE
+    with running(Kind.CULVERT, text, folder) as proxy:
+        words = [need_program("openssl"), "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-tls1_2"]
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as peer:
+            near, _ = backend.accept()
+            with near:
+                near.settimeout(SECONDS)
+                write(peer, b"R\n")
+                yield proxy, near, peer
+
+
+def write(peer: subprocess.Popen[bytes], line: bytes) -> None:
+    assert peer.stdin is not None
+    peer.stdin.write(line)
+    peer.stdin.flush()
 
 
 def test_a_renegotiation_that_is_refused_ends_the_connection(
     backend: socket.socket, pki: Pki, tmp_path: Path
 ) -> None:
-    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed="no")
-    with running(Kind.CULVERT, text, tmp_path) as proxy, client(proxy.port) as peer:
-        near, _ = backend.accept()
-        with near:
-            near.settimeout(SECONDS)
-            assert peer.stdin is not None
-            peer.stdin.write(b"R\n")
-            peer.stdin.flush()
-            with pytest.raises(ConnectionResetError):
-                near.recv(1)
+    with renegotiating(backend, pki, tmp_path, "no") as (proxy, near, peer):
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
         proxy.wait_line("Aborting due to renegotiation request")
         peer.communicate(timeout=SECONDS)
 
@@ -62,20 +72,12 @@ def test_a_renegotiation_that_is_refused_ends_the_connection(
 def test_a_connection_goes_on_after_a_renegotiation_that_is_allowed(
     backend: socket.socket, pki: Pki, tmp_path: Path
 ) -> None:
-    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed="yes")
-    with running(Kind.CULVERT, text, tmp_path) as proxy, client(proxy.port) as peer:
-        near, _ = backend.accept()
-        with near:
-            near.settimeout(SECONDS)
-            assert peer.stdin is not None
-            peer.stdin.write(b"R\n")
-            peer.stdin.flush()
-            assert peer.stdout is not None
-            assert any(b"RENEGOTIATING" in line for line in peer.stdout)
-            peer.stdin.write(b"after it\n")
-            peer.stdin.flush()
-            assert near.recv(100) == b"after it\n"
-            near.sendall(b"to the client\n")
-            near.shutdown(socket.SHUT_WR)
-            output, _ = peer.communicate(timeout=SECONDS)
+    with renegotiating(backend, pki, tmp_path, "yes") as (_, near, peer):
+        assert peer.stdout is not None
+        assert any(b"RENEGOTIATING" in line for line in peer.stdout)
+        write(peer, b"after it\n")
+        assert near.recv(100) == b"after it\n"
+        near.sendall(b"to the client\n")
+        near.shutdown(socket.SHUT_WR)
+        output, _ = peer.communicate(timeout=SECONDS)
     assert b"to the client" in output

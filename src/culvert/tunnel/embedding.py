@@ -4,6 +4,7 @@ signals."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 from collections.abc import Iterable
@@ -67,12 +68,11 @@ class OpenTunnel:
             None, functools.partial(plan_services, self._configuration, self._log.write)
         )
         self._find_engine(loop)
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self.close)
             for plan in plans:
                 self._start(plan)
-        except BaseException:
-            await self.close()
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(
@@ -87,13 +87,11 @@ class OpenTunnel:
             service.on_idle = idle.set
             service.stop_accepting()
         self._pool.close()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain):
                 while self.live:
                     idle.clear()
                     await idle.wait()
-        except TimeoutError:
-            pass
         for service in self._services:
             service.close()
         if self._engine is not None and self._owns_engine:

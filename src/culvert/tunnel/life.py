@@ -19,7 +19,7 @@ from culvert.net.addresses import Endpoint
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, Log
 from culvert.tunnel import closing
 from culvert.tunnel.far_end import Unreachable
-from culvert.tunnel.states import State
+from culvert.tunnel.states import SUCCESSORS, State
 
 if TYPE_CHECKING:
     from culvert.openssl.session import Session
@@ -45,6 +45,11 @@ class Tunnel:
         if self._log is None:
             self._log = self._service.new_log()
         self._log.write(level, text)
+
+    def _enter(self, state: State) -> None:
+        if state not in SUCCESSORS[self.state]:
+            raise RuntimeError(f"a tunnel cannot be {state.value} after {self.state.value}")
+        self.state = state
 
     async def live(self) -> None:
         """The whole life of a tunnel that Python leads."""
@@ -94,11 +99,11 @@ class Tunnel:
             self._close(end)
 
     async def _dial(self) -> Endpoint:
-        self.state = State.DIALLING
+        self._enter(State.DIALLING)
         return await self._service.far_end.dial(self.carrier, self._service.level, self.say)
 
     async def _handshake(self, side: Side, destination: str | None) -> None:
-        self.state = State.HANDSHAKING
+        self._enter(State.HANDSHAKING)
         service = self._service
         policy = service.plan.policy
         session = policy.session(destination, self.say)
@@ -110,7 +115,7 @@ class Tunnel:
             self._say_all(policy.handshake_lines(session))
 
     async def _relay(self) -> Ending:
-        self.state = State.RELAYING
+        self._enter(State.RELAYING)
         options = self._service.plan.service
         return await self.carrier.relay(
             options.timeout_idle, options.timeout_close, tolerant=options.close_notify == "optional"
@@ -131,7 +136,7 @@ class Tunnel:
         return closing.BROKEN
 
     def _close(self, end: closing.Closing) -> None:
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
         service = self._service
         if not service.plan.service.reset:
             end = closing.CLEAN

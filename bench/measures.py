@@ -14,6 +14,7 @@ class Kind(Enum):
     CPU = "CPU time of the proxy's processes per unit of work"
     IDLE_CONNECTION = "memory of the proxy's processes per idle connection"
     IDLE_DAEMON = "memory of the proxy's processes before the first connection"
+    START = "time from the start of the program until its port is open"
     CROWD = "CPU time per unit of work, with few and with many idle connections beside it"
 
 
@@ -137,6 +138,13 @@ MEASURES = (
         kind=Kind.IDLE_DAEMON,
         unit="KiB",
         scale=KIB,
+    ),
+    Measure(
+        key="start",
+        title="from start to listening",
+        kind=Kind.START,
+        unit="s",
+        scale=SECOND,
     ),
     Measure(
         key="crowd",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,12 +127,15 @@ def _taker(bench: Bench, measure: Measure, peer: Peer, stack: contextlib.ExitSta
         instance = stack.enter_context(bench.instance(peer, measure))
         return lambda: cpu_sample(bench.program, measure, instance, bench.share)
     peer.require()
-    return lambda: _fresh_memory_sample(bench, measure, peer)
+    return lambda: _fresh_sample(bench, measure, peer)
 
 
-def _fresh_memory_sample(bench: Bench, measure: Measure, peer: Peer) -> Sample:
+def _fresh_sample(bench: Bench, measure: Measure, peer: Peer) -> Sample:
     """Every sample of memory has an instance of its own: an allocator does not forget."""
+    began = time.monotonic()
     with bench.instance(peer, measure) as instance:
+        if measure.kind is Kind.START:
+            return Sample((time.monotonic() - began) * measure.scale, None)
         if measure.kind is Kind.IDLE_DAEMON:
             return daemon_memory_sample(measure, instance)
         return connection_memory_sample(bench.program, measure, instance)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from culvert.daemon.worker import STOP_SECONDS
 from tests.daemon.scene import (
     PATIENCE,
     Echo,
@@ -93,14 +94,12 @@ def test_a_signal_ends_it_with_0(proxy: Proxy, number: int, line: str) -> None:
         socket.create_connection(proxy.address)
 
 
-def test_a_tunnel_that_is_idle_is_cut_soon_and_not_shown_as_a_clean_end(proxy: Proxy, pki: Pki) -> None:
+def test_a_tunnel_that_is_idle_is_cut_and_not_shown_as_a_clean_end(proxy: Proxy, pki: Pki) -> None:
     with connect(pki, proxy.address) as tunnel:
         ask(tunnel)
-        start = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
         assert closed(tunnel) in ("reset", "truncated")
         assert proxy.process.wait(PATIENCE) == 0
-        assert time.monotonic() - start < 3
     proxy.wait_line("Connection reset: 5 byte")
 
 
@@ -123,12 +122,12 @@ def test_a_second_request_to_end_cuts_tunnels_at_work(proxy: Proxy, pki: Pki) ->
         proxy.process.send_signal(signal.SIGTERM)
         proxy.wait_line("Terminating 1 worker")
         ask(tunnel)
-        start = time.monotonic()
+        again = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
         with pytest.raises((OSError, AssertionError)):
             ask_for_ever(tunnel)
+        assert time.monotonic() - again < STOP_SECONDS  # what it would have had without the second one
         assert proxy.process.wait(PATIENCE) == 0
-        assert time.monotonic() - start < 2
 
 
 def test_a_storm_of_signals_neither_kills_nor_hangs_it(proxy: Proxy, pki: Pki) -> None:

@@ -188,14 +188,3 @@ def test_information_is_on_standard_error_and_the_code_is_0(word: str) -> None:
     done = call(word, "ignored", "too")
     assert (done.returncode, done.stdout) == (0, "")
     assert len(done.stderr.splitlines()) > 5
-
-
-@pytest.mark.alone
-def test_it_listens_within_three_tenths_of_a_second(pki: Pki, echo: Echo, tmp_path: Path) -> None:
-    """With a warm file cache; the best of some runs, since others use the machine as well."""
-    times = []
-    for n in range(7):
-        start = time.monotonic()
-        with culvert(configuration(pki, echo.port), tmp_path / str(n)):
-            times.append(time.monotonic() - start)
-    assert min(times) < 0.3

@@ -71,14 +71,15 @@ bench: peers dev  ## measure the CPU and memory of culvert and its peers
 SANITIZED := build/sanitize/src
 REPORT    := $(CURDIR)/build/sanitize/report
 .PHONY: sanitize
-sanitize: dev  ## the integration tests with AddressSanitizer and UBSan in the engine
+sanitize: dev  ## every test of the engine, with AddressSanitizer and UBSan in it
 	@rm -rf build/sanitize && mkdir -p $(SANITIZED) && cp -R src/culvert $(SANITIZED)/ && rm -f $(SANITIZED)/culvert/_native.*.so
 	@CULVERT_SANITIZE=address,undefined $(PY) scripts/compile_native.py $(SANITIZED)/culvert
 	@env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(REPORT) \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(REPORT) \
 	  PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(SANITIZED) CULVERT_SANITIZED=1 \
-	  $(PYTEST) -n $(JOBS) --dist loadgroup --maxfail=20 -m "integration and not alone" -o timeout=300
+	  $(PYTEST) -n $(JOBS) --dist loadgroup --maxfail=20 -m "not interop and not alone" -o timeout=300 \
+	  $(addprefix tests/,engine tunnel openssl tls daemon endings)
 	@! cat $(REPORT).* 2>/dev/null
 
 .PHONY: format

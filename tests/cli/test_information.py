@@ -40,6 +40,10 @@ def test_the_banner_is_the_beginning_of_the_version() -> None:
     assert information.version_text().splitlines()[: len(information.banner())] == list(information.banner())
 
 
+def test_the_banner_names_no_feature_that_no_tunnel_uses() -> None:
+    assert " TLS:SNI " in information.banner()[-1]
+
+
 def test_sockets_has_the_columns_of_the_original() -> None:
     lines = information.sockets_text().splitlines()
     assert lines[:3] == [
@@ -55,6 +59,7 @@ def test_options_lists_what_this_openssl_has() -> None:
     lines = information.options_text().splitlines()
     assert lines[:2] == [" ", "Supported TLS options:"]
     assert "options = NO_TICKET" in lines
+    assert "KTLS" not in information.options_text()  # it would be refused
     assert all(re.fullmatch(r"options = \w+", line) for line in lines[2:])
 
 

@@ -27,6 +27,13 @@ def _errors(text: str) -> str:
     return str(refused.value)
 
 
+def test_the_kernels_tls_is_refused_at_its_own_line() -> None:
+    text = f"cert = web.pem\n[web]\n{SERVER}options = NO_TICKET\noptions = ENABLE_KTLS\noptions = NO_TLSv1\n"
+    assert _errors(text).startswith(
+        "conf:6: options: ENABLE_KTLS is not available in this version of Culvert: "
+    )
+
+
 # Lists: which lines count when both parts of the file have some
 
 

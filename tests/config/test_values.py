@@ -7,7 +7,7 @@ import pytest
 from culvert.config.sockets import DEFAULTS, ELSEWHERE, NAMES, SocketOption, merge, parse
 from culvert.config.table.endpoints import RETRY, TRANSPARENT
 from culvert.config.table.levels import DEBUG, FACILITIES, LEVELS, DebugLevel
-from culvert.config.tlsnames import OPTION_NAMES, TLS_OPTION, VERSION
+from culvert.config.tlsnames import KERNEL_TLS, OPTION_NAMES, TLS_OPTION, VERSION
 from culvert.config.values import (
     ADDRESS,
     YES_NO,
@@ -156,10 +156,17 @@ def test_no_switch_of_openssl(text: str) -> None:
 
 
 def test_every_switch_of_openssl_can_be_set_and_cleared() -> None:
-    assert len(OPTION_NAMES) == len(set(OPTION_NAMES)) == 63
+    assert len(OPTION_NAMES) == len(set(OPTION_NAMES)) == 61
     for name in OPTION_NAMES:
         assert TLS_OPTION.parse(name) == name
         assert TLS_OPTION.parse(f"-{name}") == f"-{name}"
+
+
+@pytest.mark.parametrize("name", sorted(KERNEL_TLS))
+def test_the_kernels_tls_can_be_cleared_but_not_set(name: str) -> None:
+    assert TLS_OPTION.parse(f"-{name}") == f"-{name}"
+    with pytest.raises(BadValue, match=f"^{name} is not available .*never by the kernel"):
+        TLS_OPTION.parse(name.lower())
 
 
 @pytest.mark.parametrize(("text", "value"), [("yes", 1.0), ("NO", None), ("0", 0.0), ("250", 0.25)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from culvert.config.tlsnames import OPTION_NAMES
+from culvert.config.tlsnames import KERNEL_TLS, OPTION_NAMES
 from culvert.openssl._lib import OPTIONS, VERSION
 from native.decl.ssl import OPTIONS as DECLARED
 
 
 def test_every_option_of_the_configuration_is_declared_to_openssl() -> None:
-    assert set(OPTION_NAMES) == set(DECLARED)
+    assert {*OPTION_NAMES, *KERNEL_TLS} == set(DECLARED)
 
 
 def test_the_options_found_are_a_part_of_those_declared() -> None:

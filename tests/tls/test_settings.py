@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from culvert import tls
-from culvert.config.tlsnames import OPTION_NAMES
+from culvert.config.tlsnames import KERNEL_TLS, OPTION_NAMES
 from culvert.errors import ConfigErrors, Where
 from culvert.openssl._lib import OPTIONS
 from tests.openssl.memory import Ours, Theirs, failing, shake
@@ -108,12 +108,18 @@ def test_what_openssl_does_not_know_is_refused_at_its_line(
     assert refusal(pki, **options).startswith(f"tunnel.conf:9: {said}")
 
 
-@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - KERNEL_TLS))
 def test_every_switch_of_this_openssl_can_be_set_and_cleared(pki: Pki, name: str) -> None:
     on = tls.build(server(pki, options=(name,)))
     assert on._context.options & OPTIONS[name] == OPTIONS[name]
     off = tls.build(server(pki, options=(name, f"-{name}")))
     assert not off._context.options & OPTIONS[name]
+
+
+def test_the_kernels_tls_is_refused_to_a_program_too(pki: Pki) -> None:
+    assert refusal(pki, options=("ENABLE_KTLS",)).startswith(
+        "tunnel.conf:9: options: ENABLE_KTLS is not available in this version of Culvert: "
+    )
 
 
 @pytest.mark.parametrize("name", MISSING)

@@ -32,12 +32,8 @@ def banner() -> tuple[str, ...]:
         numbers = f"{compiled >> 28}.{compiled >> 20 & 0xFF}.{compiled >> 4 & 0xFFFF}"
         lines += [f"Compiled with OpenSSL {numbers}", f"Running  with {library.VERSION}"]
     python = platform.python_version()
-    lines.append(f"Threading:EVENTS Sockets:EPOLL,IPv6 TLS:{_features(library.OPTIONS)} Python:{python}")
+    lines.append(f"Threading:EVENTS Sockets:EPOLL,IPv6 TLS:SNI Python:{python}")
     return tuple(lines)
-
-
-def _features(options: Iterable[str]) -> str:
-    return "SNI,KTLS" if "ENABLE_KTLS" in options else "SNI"
 
 
 def help_text() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from culvert.config.model import Service
 from culvert.config.table.tls import DEFAULT_CURVES
+from culvert.config.tlsnames import KERNEL_TLS, KERNEL_TLS_REFUSED
 from culvert.config.values import nearest
 from culvert.errors import TlsError
 from culvert.openssl import Context
@@ -47,6 +48,8 @@ def _set_switches(faults: Faults, context: Context) -> None:
         if name.removeprefix("-") not in OPTIONS:
             known = nearest(name.removeprefix("-"), OPTIONS)
             faults.refuse("options", f"{VERSION} does not know {name}", known)
+        if name in KERNEL_TLS:  # of a program; a file has been refused at its line
+            faults.refuse("options", f"{name} {KERNEL_TLS_REFUSED}")
     context.set_options(_mask(service.options_set), _mask(service.options_cleared))
     if not service.renegotiation:
         context.set_options(OPTIONS["NO_RENEGOTIATION"])

@@ -31,7 +31,7 @@ SOURCES = (
 )
 
 # In the order in which their types are needed.
-DECLARATIONS = ("crypto", "err", "bio", "evp", "x509", "pem", "ssl", "engine")
+DECLARATIONS = ("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "engine")
 
 
 def _load(name: str) -> ModuleType:

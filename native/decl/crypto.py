@@ -11,6 +11,7 @@ TYPES = """
 static const int OPENSSL_VERSION;
 static const int CRYPTO_EX_INDEX_SSL;
 static const int CRYPTO_EX_INDEX_SSL_CTX;
+static const int CRYPTO_EX_INDEX_SSL_SESSION;
 """
 
 FUNCTIONS = """

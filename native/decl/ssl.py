@@ -147,6 +147,8 @@ int SSL_SESSION_is_resumable(const SSL_SESSION *);
 long SSL_SESSION_get_time(const SSL_SESSION *);
 long SSL_SESSION_get_timeout(const SSL_SESSION *);
 X509 *SSL_SESSION_get0_peer(SSL_SESSION *);
+int SSL_SESSION_set_ex_data(SSL_SESSION *, int, void *);
+void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int);
 
 SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
@@ -209,13 +211,19 @@ static void session_spoilt(SSL_CTX *context, SSL_SESSION *session)
         culvert_on_session_spoilt(context, session);
 }
 
+/* The same of a client's connection, and after a fatal alert; a TLS 1.3 ticket is used up anyway. */
+static void client_session_spoilt(SSL_CTX *context, SSL_SESSION *session)
+{
+    if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION)
+        culvert_on_session_spoilt(context, session);
+}
+
 static void culvert_ask_python_about_sessions(SSL_CTX *context, int server)
 {
     SSL_CTX_sess_set_new_cb(context, session_made);
-    if (!server)
-        return;
-    SSL_CTX_sess_set_get_cb(context, culvert_on_session_wanted);
-    SSL_CTX_sess_set_remove_cb(context, session_spoilt);
+    SSL_CTX_sess_set_remove_cb(context, server ? session_spoilt : client_session_spoilt);
+    if (server)
+        SSL_CTX_sess_set_get_cb(context, culvert_on_session_wanted);
 }
 
 /* A session is renewed each time it is used; it must not outlive its peer's certificate. */

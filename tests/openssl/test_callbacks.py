@@ -64,6 +64,9 @@ class Forgetful:
     def keep(self, _destination: int, _session: SavedSession) -> None:
         raise ZeroDivisionError("a fault of ours")
 
+    def forget(self, _destination: int, _key: bytes) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
 
 def serving(pki: Pki, store: Store | None = None) -> Context:
     context = Context(server=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from culvert.tls.resumption import session_context, ticket_keys
 from culvert.tls.trust import load_trust
 from tests.openssl.memory import Ours, Theirs, shake
 from tests.pki import Pki
-from tests.tls.pairs import client, connect, part, python_client, server, workers
+from tests.tls.pairs import Log, client, connect, part, python_client, server, workers
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 KEY, MAC = bytes(range(32)), bytes(range(100, 132))
@@ -239,6 +241,61 @@ def test_a_client_can_be_told_not_to_resume(pki: Pki) -> None:
         ends = connect(near, far)
         assert not ends[1].session.resumed
         part(*ends)
+
+
+def elsewhere(work: Callable[[], None]) -> None:
+    """Do something in another worker."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("identity", [False, True], ids=["anonymous", "verified"])
+def test_a_client_resumes_what_another_worker_negotiated(pki: Pki, version: str, identity: bool) -> None:
+    trust: dict[str, Any] = {"verify_chain": True, "ca_file": str(pki.ca), "ssl_version_max": version}
+    far = tls.build(server(pki, **trust if identity else {}))
+    near = tls.build(client(cert=(str(pki.client.both),), check_host=("localhost",), **trust))
+    elsewhere(lambda: part(*connect(near, far)))
+    log = Log()
+    ends = connect(near, far, log=log)
+    assert ends[0].session.version == version
+    assert ends[0].session.resumed
+    assert not log.lines  # no certificate was shown, as in the worker that has the session from itself
+    assert ends[0].session.verify_result == 0
+    peer = ends[0].session.peer_certificate
+    assert peer is not None
+    assert peer.subject == "C=PL, O=Culvert Tests, CN=server"
+    part(*ends)
+    other = connect(near, far, "elsewhere:443")
+    assert not other[0].session.resumed
+    part(*other)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_session_that_is_cut_in_one_worker_is_resumed_in_none(pki: Pki, cut: bool) -> None:
+    far = tls.build(server(pki, ssl_version_max="TLSv1.2"))
+    near = tls.build(client())
+    part(*connect(near, far))
+
+    def again() -> None:
+        ends = connect(near, far)
+        assert ends[0].session.resumed
+        if cut:
+            ends[0].close()  # without close_notify
+        else:
+            part(*ends)
+
+    elsewhere(again)
+    ends = connect(near, far)
+    assert ends[0].session.resumed is not cut
+    part(*ends)
 
 
 def test_a_client_does_not_show_a_ticket_twice(pki: Pki) -> None:

@@ -83,6 +83,7 @@ class SessionMemory(Protocol):
     """Keeps a client's sessions by the number that Context.session() was given."""
 
     def keep(self, destination: int, session: SavedSession) -> None: ...
+    def forget(self, destination: int, key: bytes) -> None: ...
 
 
 @dataclass(slots=True)
@@ -97,6 +98,7 @@ class _Chain:
 CONTEXT_SLOT: int = lib.culvert_slot(lib.CRYPTO_EX_INDEX_SSL_CTX)
 SESSION_SLOT: int = lib.culvert_slot(lib.CRYPTO_EX_INDEX_SSL)
 DESTINATION_SLOT: int = lib.culvert_slot(lib.CRYPTO_EX_INDEX_SSL)
+SAVED_DESTINATION_SLOT: int = lib.culvert_slot(lib.CRYPTO_EX_INDEX_SSL_SESSION)
 _SSL_OF_CHAIN: int = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 
 _numbers = itertools.count(1)
@@ -120,6 +122,17 @@ def register_session(session: Session, pointer: Any, destination: int) -> None:
     done = lib.SSL_set_ex_data(pointer, SESSION_SLOT, ffi.cast("void *", number))
     if not done or not lib.SSL_set_ex_data(pointer, DESTINATION_SLOT, ffi.cast("void *", destination)):
         raise TlsError("mark the session")
+
+
+def destination_of(ssl: Any) -> int:
+    """The number that register_session() was given."""
+    return _number(lib.SSL_get_ex_data(ssl, DESTINATION_SLOT))
+
+
+def mark_saved(pointer: Any, destination: int) -> None:
+    """Note the destination of a client's SSL_SESSION, for the day when one of its connections is cut."""
+    if not lib.SSL_SESSION_set_ex_data(pointer, SAVED_DESTINATION_SLOT, ffi.cast("void *", destination)):
+        raise TlsError("mark a saved session")
 
 
 def verify_error_text(code: int) -> str:
@@ -195,8 +208,7 @@ def culvert_on_session_made(ssl: Any, session: Any) -> int:
     if lib.SSL_is_server(ssl):
         context.keep_server_session(session)
     else:
-        destination = _number(lib.SSL_get_ex_data(ssl, DESTINATION_SLOT))
-        context.keep_client_session(destination, session)
+        context.keep_client_session(destination_of(ssl), session)
     return 0
 
 
@@ -212,5 +224,10 @@ def culvert_on_session_wanted(ssl: Any, key: Any, size: int, copy: Any) -> Any:
 def culvert_on_session_spoilt(pointer: Any, session: Any) -> None:
     """Forget a session whose connection was cut."""
     context = _contexts.get(_number(lib.SSL_CTX_get_ex_data(pointer, CONTEXT_SLOT)))
-    if context is not None:
+    if context is None:
+        return
+    if context.server:
         context.forget_server_session(session)
+    else:
+        destination = _number(lib.SSL_SESSION_get_ex_data(session, SAVED_DESTINATION_SLOT))
+        context.forget_client_session(destination, session)

@@ -15,13 +15,14 @@ from culvert.openssl._callbacks import (
     SessionMemory,
     SessionStore,
     Verifier,
+    mark_saved,
     register_context,
     register_session,
 )
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import OPTIONS, ffi, lib
 from culvert.openssl.certificates import Certificate, Parameters, PrivateKey
-from culvert.openssl.session import SavedSession, Session, session_id, silent
+from culvert.openssl.session import SavedSession, Session, decode_pointer, encode_session, session_id, silent
 
 READ_BUFFER = 64 * 1024
 """Octets that one read from the socket may bring: four records and their frames."""
@@ -234,22 +235,15 @@ class Context:
     def keep_server_session(self, pointer: Any) -> None:
         if self._store is None:
             return
-        out = ffi.new("unsigned char **")
-        size = lib.i2d_SSL_SESSION(pointer, out)
-        if size <= 0:
-            return
-        try:
-            self._store.keep(session_id(pointer), bytes(ffi.buffer(out[0], size)))
-        finally:
-            lib.culvert_free(out[0])
+        encoded = encode_session(pointer)
+        if encoded:
+            self._store.keep(session_id(pointer), encoded)
 
     def find_server_session(self, key: bytes) -> Any:
         encoded = self._store.find(key) if self._store is not None else None
         if encoded is None:
             return ffi.NULL
-        octets = ffi.from_buffer("unsigned char[]", encoded)
-        start = ffi.new("const unsigned char **", octets)
-        session = lib.d2i_SSL_SESSION(ffi.NULL, start, len(encoded))
+        session = decode_pointer(encoded)
         if session != ffi.NULL and not lib.culvert_session_is_current(session):
             lib.SSL_SESSION_free(session)
             return ffi.NULL
@@ -261,7 +255,12 @@ class Context:
 
     def keep_client_session(self, destination: int, pointer: Any) -> None:
         if self._memory is not None and destination:
+            mark_saved(pointer, destination)
             self._memory.keep(destination, SavedSession(pointer))
+
+    def forget_client_session(self, destination: int, pointer: Any) -> None:
+        if self._memory is not None and destination:
+            self._memory.forget(destination, session_id(pointer))
 
 
 def _stack(certificates: Sequence[Certificate]) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
-from culvert.openssl._callbacks import Report, verify_error_text
+from culvert.openssl._callbacks import Report, destination_of, mark_saved, verify_error_text
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import ffi, lib
 from culvert.openssl.certificates import Certificate
@@ -31,6 +31,27 @@ def session_id(pointer: Any) -> bytes:
     return bytes(ffi.buffer(start, size[0]))
 
 
+def encode_session(pointer: Any) -> bytes:
+    """An SSL_SESSION in DER, its secrets and its peer's certificate included; empty when it cannot be had."""
+    out = ffi.new("unsigned char **")
+    size = lib.i2d_SSL_SESSION(pointer, out)
+    if size <= 0:
+        return b""
+    try:
+        return bytes(ffi.buffer(out[0], size))
+    finally:
+        lib.culvert_free(out[0])
+
+
+def decode_pointer(encoded: bytes) -> Any:
+    """The SSL_SESSION that encode_session() gave, the caller's to free, or NULL."""
+    octets = ffi.from_buffer("unsigned char[]", encoded)
+    start = ffi.new("const unsigned char **", octets)
+    session = lib.d2i_SSL_SESSION(ffi.NULL, start, len(encoded))
+    begin()
+    return session
+
+
 class SavedSession:
     """A session that a client may resume: a reference to an SSL_SESSION."""
 
@@ -39,6 +60,11 @@ class SavedSession:
     def __init__(self, pointer: Any) -> None:
         check(lib.SSL_SESSION_up_ref(pointer), "keep a session")
         self._session = ffi.gc(pointer, lib.SSL_SESSION_free)
+
+    @property
+    def encoded(self) -> bytes:
+        """What decode_session() takes, in any process; 1000 to 3000 octets, mostly the peer's certificate."""
+        return encode_session(self._session)
 
     @property
     def id(self) -> bytes:
@@ -59,6 +85,17 @@ class SavedSession:
         """False when OpenSSL would not resume it, or its peer's certificate is no longer valid by date."""
         resumable = lib.SSL_SESSION_is_resumable(self._session)
         return bool(resumable and lib.culvert_session_is_current(self._session))
+
+
+def decode_session(encoded: bytes) -> SavedSession | None:
+    """The session that ``encoded`` was made of; None when it is none."""
+    pointer = decode_pointer(encoded)
+    if pointer == ffi.NULL:
+        return None
+    try:
+        return SavedSession(pointer)  # which holds a reference of its own
+    finally:
+        lib.SSL_SESSION_free(pointer)
 
 
 class Session:
@@ -89,7 +126,9 @@ class Session:
     def resume(self, saved: SavedSession) -> None:
         """Offer ``saved`` to the server; to be called before the handshake."""
         begin()
-        check(lib.SSL_set_session(self._live(), saved._session), "resume a session")
+        ssl = self._live()
+        check(lib.SSL_set_session(ssl, saved._session), "resume a session")
+        mark_saved(saved._session, destination_of(ssl))
 
     # -- facts, once the handshake is done --
 

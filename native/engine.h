@@ -158,6 +158,7 @@ struct tunnel {
     struct route *route;
     struct link fellow;      /* the others of the route */
     SSL *ssl;
+    void (*tell)(const SSL *ssl, int where, int value); /* whom the info callback tells further, or NULL */
     uint64_t handle;         /* Python's number for it, never given twice */
     uint8_t phase;
     uint8_t secure;          /* the side that speaks TLS */

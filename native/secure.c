@@ -100,6 +100,8 @@ static void refuse_renegotiation(const SSL *ssl, int where, int alert) {
     struct tunnel *tunnel = BIO_get_data(SSL_get_rbio(ssl));
     if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && (alert & 0xff) == SSL_AD_NO_RENEGOTIATION)
         tunnel->refuse_renegotiation = 2;
+    if (tunnel->tell)
+        tunnel->tell(ssl, where, alert);
 }
 
 /* Start a handshake on one side with `ssl`, whose role is set; the tunnel owns it from now on.  `timeout`: ms without
@@ -116,6 +118,7 @@ int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout
     SSL_set_bio(ssl, bio, bio);
     if (SSL_get_options(ssl) & SSL_OP_NO_RENEGOTIATION) {
         tunnel->refuse_renegotiation = 1;
+        tunnel->tell = SSL_get_info_callback(ssl);
         SSL_set_info_callback(ssl, refuse_renegotiation);
     }
     tunnel->phase = PHASE_HANDSHAKE;

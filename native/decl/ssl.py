@@ -61,6 +61,9 @@ static const int SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
 static const int SSL_ERROR_WANT_READ;
 static const int SSL_ERROR_WANT_WRITE;
 static const int SSL_ERROR_ZERO_RETURN;
+static const int SSL_CB_LOOP;
+static const int SSL_CB_READ;
+static const int SSL_CB_ALERT;
 static const int SSL_MAX_SID_CTX_LENGTH;
 static const int SSL_MAX_SSL_SESSION_ID_LENGTH;
 """
@@ -134,6 +137,9 @@ X509 *SSL_get0_peer_certificate(const SSL *);
 int SSL_get_peer_tmp_key(SSL *, EVP_PKEY **);
 int SSL_get_negotiated_group(SSL *);
 const char *SSL_group_to_name(SSL *, int);
+const char *SSL_state_string_long(const SSL *);
+const char *SSL_alert_type_string_long(int);
+const char *SSL_alert_desc_string_long(int);
 size_t SSL_get_server_random(const SSL *, unsigned char *, size_t);
 int SSL_get_peer_signature_type_nid(const SSL *, int *);
 
@@ -155,12 +161,17 @@ void culvert_ask_python_about_sessions(SSL_CTX *, int);
 void culvert_recheck_tickets(SSL_CTX *);
 int culvert_session_is_current(SSL_SESSION *);
 void culvert_doom(SSL *);
+void culvert_tell_progress(SSL *);
+void (*SSL_get_info_callback(const SSL *))(const SSL *, int, int);
+int culvert_certificate_requested(SSL *);
+const X509_NAME *culvert_peer_authority(SSL *, int);
 
 extern "Python+C" int culvert_on_chain(X509_STORE_CTX *, void *);
 extern "Python+C" int culvert_on_certificate(int, X509_STORE_CTX *);
 extern "Python+C" int culvert_on_session_made(SSL *, SSL_SESSION *);
 extern "Python+C" SSL_SESSION *culvert_on_session_wanted(SSL *, const unsigned char *, int, int *);
 extern "Python+C" void culvert_on_session_spoilt(SSL_CTX *, SSL_SESSION *);
+extern "Python+C" void culvert_on_progress(SSL *, int, int);
 """
 
 _TABLE = "".join(f'#ifdef SSL_OP_{name}\n    {{"{name}", SSL_OP_{name}}},\n#endif\n' for name in OPTIONS)
@@ -177,6 +188,7 @@ static const struct culvert_option culvert_options[] = {
 int culvert_on_session_made(SSL *, SSL_SESSION *);
 SSL_SESSION *culvert_on_session_wanted(SSL *, const unsigned char *, int, int *);
 void culvert_on_session_spoilt(SSL_CTX *, SSL_SESSION *);
+void culvert_on_progress(SSL *, int, int);
 
 /* One call for what every connection needs: the session and its role. */
 static SSL *culvert_session_new(SSL_CTX *context, int server)
@@ -266,6 +278,31 @@ static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, 
  * answer of that callback is an error; but no handshake goes on without a single algorithm
  * (SSL_set_security_callback(3)). */
 static void culvert_doom(SSL *ssl) { SSL_set_security_callback(ssl, allow_nothing); }
+
+static void progress(const SSL *ssl, int where, int value)
+{
+    if (where & (SSL_CB_LOOP | SSL_CB_ALERT))
+        culvert_on_progress((SSL *)ssl, where, value);
+}
+
+/* Tell Python each state and each alert.  The engine, which has a callback of its own where renegotiation is
+ * refused, calls this one from there (secure.c). */
+static void culvert_tell_progress(SSL *ssl) { SSL_set_info_callback(ssl, progress); }
+
+/* Whether a server has asked for our certificate.  It names the signatures that it takes when it does, before
+ * TLS 1.2 the kinds of keys. */
+static int culvert_certificate_requested(SSL *ssl)
+{
+    return SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL) > 0 ||
+           SSL_get0_certificate_types(ssl, NULL) > 0;
+}
+
+/* The name of an authority whose certificates the peer takes, NULL behind the last. */
+static const X509_NAME *culvert_peer_authority(SSL *ssl, int position)
+{
+    const STACK_OF(X509_NAME) *names = SSL_get0_peer_CA_list(ssl);
+    return names && position < sk_X509_NAME_num(names) ? sk_X509_NAME_value(names, position) : NULL;
+}
 
 static const char *culvert_cipher_at(SSL_CTX *context, int position)
 {

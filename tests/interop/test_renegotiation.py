@@ -19,7 +19,7 @@ SECONDS = 30.0
 TEXT = """
 foreground = yes
 syslog = no
-debug = notice
+debug = {debug}
 [tunnel]
 accept = 127.0.0.1:@PORT@
 connect = 127.0.0.1:{port}
@@ -38,10 +38,10 @@ def backend() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def renegotiating(
-    backend: socket.socket, pki: Pki, folder: Path, allowed: str
+    backend: socket.socket, pki: Pki, folder: Path, allowed: str, debug: str = "notice"
 ) -> Iterator[tuple[Proxy, socket.socket, subprocess.Popen[bytes]]]:
     """Culvert, the far end of a connection, and s_client at its near end, told to renegotiate."""
-    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed=allowed)
+    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed=allowed, debug=debug)
     pipe = subprocess.PIPE
     with running(Kind.CULVERT, text, folder) as proxy:
         words = [need_program("openssl"), "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-tls1_2"]
@@ -69,6 +69,21 @@ def test_a_renegotiation_that_is_refused_ends_the_connection(
         peer.communicate(timeout=SECONDS)
 
 
+def test_a_refusal_is_seen_where_each_alert_is_logged_too(
+    backend: socket.socket, pki: Pki, tmp_path: Path
+) -> None:
+    with renegotiating(backend, pki, tmp_path, "no", "debug") as (proxy, near, peer):
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        for line in (
+            r"TLS state \(accept\): ",
+            r"TLS alert \(write\): warning: no renegotiation",
+            "Aborting due",
+        ):
+            proxy.wait_line(line)
+        peer.communicate(timeout=SECONDS)
+
+
 def test_a_connection_goes_on_after_a_renegotiation_that_is_allowed(
     backend: socket.socket, pki: Pki, tmp_path: Path
 ) -> None:
@@ -78,6 +93,6 @@ def test_a_connection_goes_on_after_a_renegotiation_that_is_allowed(
         write(peer, b"after it\n")
         assert near.recv(100) == b"after it\n"
         near.sendall(b"to the client\n")
+        assert any(b"to the client" in line for line in peer.stdout)  # s_client leaves when its input ends
         near.shutdown(socket.SHUT_WR)
-        output, _ = peer.communicate(timeout=SECONDS)
-    assert b"to the client" in output
+        peer.communicate(timeout=SECONDS)

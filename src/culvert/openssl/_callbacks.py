@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Report = Callable[[int, str], None]
 """Takes a syslog level (0-7) and a line for the log of the connection."""
 
+_DEBUG = 7
+"""The syslog level of what only developers read."""
+
 _log = logging.getLogger("culvert.openssl")
 
 
@@ -137,7 +140,11 @@ def mark_saved(pointer: Any, destination: int) -> None:
 
 def verify_error_text(code: int) -> str:
     """X509_V_ERR_... in OpenSSL's words."""
-    return str(ffi.string(lib.X509_verify_cert_error_string(code)).decode())
+    return _text(lib.X509_verify_cert_error_string(code))
+
+
+def _text(words: Any) -> str:
+    return str(ffi.string(words).decode())
 
 
 def _number(pointer: Any) -> int:
@@ -156,6 +163,11 @@ def _failed(_kind: type[BaseException], error: BaseException, trace: TracebackTy
     """Log the exception once; cffi then answers with the failing value."""
     place = trace.tb_frame.f_code.co_name if trace else "callback"
     _log.error("%s failed, the handshake ends: %s: %s", place, type(error).__name__, error)
+
+
+def _untold(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Log the exception once; the line that it was about is lost, and decided nothing."""
+    _log.error("a line of the log is lost: %s: %s", type(error).__name__, error)
 
 
 def _failed_look_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -231,3 +243,18 @@ def culvert_on_session_spoilt(pointer: Any, session: Any) -> None:
     else:
         destination = _number(lib.SSL_SESSION_get_ex_data(session, SAVED_DESTINATION_SLOT))
         context.forget_client_session(destination, session)
+
+
+@ffi.def_extern(onerror=_untold)  # type: ignore[untyped-decorator]
+def culvert_on_progress(ssl: Any, where: int, value: int) -> None:
+    """Tell a state or an alert (SSL_set_info_callback(3)); called only where that is logged."""
+    session = _sessions.get(_number(lib.SSL_get_ex_data(ssl, SESSION_SLOT)))
+    if session is None:
+        return
+    if where & lib.SSL_CB_ALERT:
+        way = "read" if where & lib.SSL_CB_READ else "write"
+        kind, what = lib.SSL_alert_type_string_long(value), lib.SSL_alert_desc_string_long(value)
+        session.report(_DEBUG, f"TLS alert ({way}): {_text(kind)}: {_text(what)}")
+    else:
+        role = "accept" if session.server else "connect"
+        session.report(_DEBUG, f"TLS state ({role}): {_text(lib.SSL_state_string_long(ssl))}")

@@ -67,18 +67,23 @@ class Context:
         lib.SSL_CTX_set_num_tickets(self._ctx, TICKETS_PER_HANDSHAKE)
         lib.SSL_CTX_set_session_cache_mode(self._ctx, lib.SSL_SESS_CACHE_OFF)
 
-    def session(self, report: Report = silent, *, destination: int = 0) -> Session:
+    def session(
+        self, report: Report = silent, *, destination: int = 0, tell_progress: bool = False
+    ) -> Session:
         """A new connection, ready for its handshake.
 
         report: takes the lines that the verification has for the connection's log.
         destination: the number under which a client's sessions are remembered; 0 remembers none.
+        tell_progress: report each state of the handshake and each alert, too; this costs Python calls.
         """
         ssl = lib.culvert_session_new(self._ctx, self.server)
         if ssl == ffi.NULL:
             check_pointer(ssl, "make a TLS session")
         session = Session(self, ssl, self.server, report)
-        if self._watched:
+        if self._watched or tell_progress:
             register_session(session, ssl, destination)
+        if tell_progress:
+            lib.culvert_tell_progress(ssl)
         return session
 
     # -- protocol --

@@ -8,13 +8,14 @@ making one costs one call of C.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
 from culvert.openssl._callbacks import Report, destination_of, mark_saved, verify_error_text
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import ffi, lib
-from culvert.openssl.certificates import Certificate
+from culvert.openssl.certificates import Certificate, name_text
 
 if TYPE_CHECKING:
     from culvert.openssl.context import Context
@@ -186,6 +187,18 @@ class Session:
     def peer_certificate(self) -> Certificate | None:
         found = lib.SSL_get0_peer_certificate(self._live())
         return None if found == ffi.NULL else Certificate.borrow(found)
+
+    @property
+    def certificate_requested(self) -> bool:
+        """Whether the server has asked for our certificate; a resumed handshake never does."""
+        return bool(lib.culvert_certificate_requested(self._live()))
+
+    def peer_authorities(self) -> Iterator[str]:
+        """The names of the authorities whose certificates the peer says that it takes (RFC 8446, 4.2.4)."""
+        ssl, position = self._live(), 0
+        while (name := lib.culvert_peer_authority(ssl, position)) != ffi.NULL:
+            yield name_text(name)
+            position += 1
 
     @property
     def verify_result(self) -> int:

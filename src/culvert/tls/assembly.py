@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from culvert.config.model import Service
+from culvert.observe.log import DEBUG
 from culvert.openssl import Context
 from culvert.openssl.certificates import Parameters
 from culvert.tls.faults import Faults
@@ -35,6 +36,7 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
         memory=memory,
         verifies=service.request_cert,
         requires=service.require_cert,
+        tells=service.debug >= DEBUG,
         warnings=faults.settle(),
     )
 

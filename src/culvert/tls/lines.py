@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from culvert.observe.log import DEBUG, ERR, INFO
 from culvert.openssl._errors import describe
 from culvert.openssl.session import Session
+
+AUTHORITIES_TOLD = 100
+"""A server may name thousands in one handshake; the log gets the first ones."""
 
 Line = tuple[int, str]
 """A level of syslog and a text."""
@@ -26,6 +30,8 @@ def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
     yield DEBUG, "Compression: null, expansion: null"
     if asked:
         yield from _peer_lines(session)
+    if not (session.server or session.resumed):
+        yield from _request_lines(session)
 
 
 def _key_lines(session: Session) -> Iterator[Line]:
@@ -44,6 +50,18 @@ def _peer_lines(session: Session) -> Iterator[Line]:
         yield INFO, "No peer certificate received"
     else:
         yield DEBUG, f"Peer certificate was cached ({len(certificate.der)} bytes)"
+
+
+def _request_lines(session: Session) -> Iterator[Line]:
+    """Whose certificates a server takes."""
+    if not session.certificate_requested:
+        yield INFO, "Client certificate not requested"
+        return
+    names = list(islice(session.peer_authorities(), AUTHORITIES_TOLD))
+    for name in names:
+        yield INFO, f"Received trusted client CA: {name}"
+    if not names:
+        yield INFO, "Received trusted client CA list is empty"
 
 
 def failure_line(call: str, codes: Sequence[int]) -> str:

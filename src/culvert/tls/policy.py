@@ -21,7 +21,7 @@ class TlsPolicy:
     warnings: what `culvert check` tells about certificates and keys.
     """
 
-    __slots__ = ("_context", "_memory", "_name", "requires", "server", "verifies", "warnings")
+    __slots__ = ("_context", "_memory", "_name", "_tells", "requires", "server", "verifies", "warnings")
 
     def __init__(
         self,
@@ -31,11 +31,13 @@ class TlsPolicy:
         memory: ClientMemory | None,
         verifies: bool,
         requires: bool,
+        tells: bool,
         warnings: tuple[ConfigWarning, ...],
     ) -> None:
         self._context = context
         self._name = name
         self._memory = memory
+        self._tells = tells
         self.server = context.server
         self.verifies = verifies
         self.requires = requires
@@ -50,14 +52,17 @@ class TlsPolicy:
         """A session for one connection, ready for its handshake.
 
         destination: where a client connects to; sessions are resumed for the same text only, None for none.
-        report: takes (level, line) about the peer's certificate while the handshake verifies it.
-            It must not raise; if it does, the handshake fails.
+        report: takes (level, line) about the peer's certificate while the handshake verifies it, and with
+            `debug = 7` about each state and alert.  It must not raise; if it does, the handshake fails.
         Raises TlsError when memory is out.
         """
         if self.server:
-            return self._context.session(report) if self.verifies and report else self._context.session()
+            if report and (self.verifies or self._tells):
+                return self._context.session(report, tell_progress=self._tells)
+            return self._context.session()
         number = self._memory.number(destination) if self._memory and destination else 0
-        session = self._context.session(report or silent, destination=number)
+        tells = self._tells and report is not None
+        session = self._context.session(report or silent, destination=number, tell_progress=tells)
         if self._name is not None:
             session.send_name(self._name)
         saved = self._memory.take(number) if self._memory and number else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from culvert.openssl.session import SavedSession
 from culvert.tls import memory as module
 from culvert.tls.memory import DESTINATIONS_MAX, SLOT, STALE, WAYS, ClientMemory
+from tests.tls.pairs import forked
 
 BUSY = 2
 """A word of a slot that somebody began to write right after the machine was started."""
@@ -225,30 +224,6 @@ def test_who_comes_second_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_read", late)
     assert taken(memory, number) is None
     assert first == ["wanted by two"]
-
-
-def forked(count: int, work: Callable[[int], list[str]]) -> list[str]:
-    """What ``count`` processes bring back, all together."""
-    children = []
-    for child in range(count):
-        answers, answer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                with os.fdopen(answer, "w") as out:
-                    json.dump(work(child), out)
-                code = 0
-            finally:
-                os._exit(code)
-        os.close(answer)
-        children.append((pid, answers))
-    found: list[str] = []
-    for pid, answers in children:
-        with os.fdopen(answers) as lines:
-            found += json.load(lines)
-        assert os.waitpid(pid, 0)[1] == 0
-    return found
 
 
 def test_what_one_process_keeps_another_takes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,12 @@ from culvert.tls.resumption import session_context, ticket_keys
 from culvert.tls.trust import load_trust
 from tests.openssl.memory import Ours, Theirs, shake
 from tests.pki import Pki
-from tests.tls.pairs import Log, client, connect, part, python_client, server, workers
+from tests.tls.pairs import Log, client, connect, facts, forked, part, python_client, server, workers
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 KEY, MAC = bytes(range(32)), bytes(range(100, 132))
-PER_WORKER = 200
+WORKERS = 4
+PER_WORKER = 10_000 // WORKERS
 NO_TICKET = {"options": ("NO_TICKET",)}
 
 
@@ -63,14 +63,26 @@ def test_a_client_without_tickets_resumes_by_id_from_a_server_with_tickets(pki: 
 
 
 def test_randoms_and_ids_differ_in_every_worker(pki: Pki) -> None:
+    """Workers that shared the state of a generator would repeat each other (CVE-2014-0016)."""
     policy = tls.build(server(pki, **NO_TICKET))
-    context = python_client(pki, version=V12)
-    with workers(policy, (PER_WORKER,) * 4) as forked:
-        answers = [
-            worker.talk(Theirs(context, name="localhost")) for _ in range(PER_WORKER) for worker in forked
-        ]
-    for fact in ("random", "id"):
-        assert len({answer[fact] for answer in answers}) == 4 * PER_WORKER
+    near = Theirs(python_client(pki, version=V12), name="localhost")
+    near.handshake()
+    hello = near.to_send()
+
+    def answers(_worker: int) -> list[str]:
+        found = []
+        for _ in range(PER_WORKER):
+            end = Ours(policy.session())
+            end.receive(hello)
+            end.handshake()
+            seen = facts(end.session)
+            found += [seen["random"], seen["id"]]
+            end.close()
+        return found
+
+    found = forked(WORKERS, answers)
+    assert {len(each) for each in found} == {64}
+    assert len(found) == len(set(found)) == 2 * 10_000
 
 
 def resumes(pki: Pki, one: tls.TlsPolicy, other: tls.TlsPolicy, version: ssl.TLSVersion = V13) -> bool:
@@ -245,15 +257,12 @@ def test_a_client_can_be_told_not_to_resume(pki: Pki) -> None:
 
 def elsewhere(work: Callable[[], None]) -> None:
     """Do something in another worker."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitpid(pid, 0)[1] == 0
+
+    def worker(_number: int) -> list[str]:
+        work()
+        return []
+
+    forked(1, worker)
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])

@@ -13,6 +13,9 @@ import pytest
 
 import culvert
 from culvert import Address, Service
+from culvert.net import addresses
+from culvert.tunnel.far_end import FarEnd
+from culvert.tunnel.plan import plan_service
 from tests.pki import Pki
 
 
@@ -126,6 +129,27 @@ def test_a_name_that_is_not_known_at_the_start_is_looked_up_later(
         assert "No remote host resolved" in caplog.messages
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("connect", "delay", "together"),
+    [
+        (("127.0.0.1:1",), False, True),
+        (("127.0.0.1:1", "127.0.0.1:2"), False, False),
+        (("127.0.0.1:1",), True, False),
+        (("127.0.0.1:1", "127.0.0.1:2"), True, False),
+    ],
+)
+def test_sessions_are_kept_for_each_address_unless_there_is_only_one(
+    connect: tuple[str, ...], delay: bool, together: bool
+) -> None:
+    service = Service(name="near", client=True, connect=tuple(map(Address.parse, connect)), delay=delay)
+    far_end = FarEnd(plan_service(service))
+    one, other = (
+        far_end.session_key(*addresses.resolve(Address.parse(f"127.0.0.1:{port}"), passive=False))
+        for port in (1, 2)
+    )
+    assert (one == other) is together
 
 
 def test_the_source_address_is_the_configured_one(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,7 +41,7 @@ class FarEnd:
         # Workers must not all begin with the same address.
         start = secrets.randbelow(len(plan.destinations)) if plan.destinations else 0
         self._turns = itertools.count(start)
-        self._several = len(plan.destinations) > 1
+        self._only = len(plan.destinations) == 1
 
     async def dial(self, carrier: Carrier, logged: int, say: Say) -> Endpoint:
         """Connect the carrier's far side, and say whereto.  Raises Unreachable when every address failed.
@@ -60,8 +60,8 @@ class FarEnd:
         say(ERR, _NO_MORE)
 
     def session_key(self, endpoint: Endpoint) -> str:
-        """Under what TLS sessions with this address are remembered: all together unless there are several."""
-        return endpoint.text if self._several else "*"
+        """Under what TLS sessions with this address are remembered: all together where it is the only one."""
+        return "*" if self._only else endpoint.text
 
     async def _destinations(self, carrier: Carrier, say: Say) -> Sequence[Endpoint]:
         if self._plan.destinations:

@@ -160,11 +160,14 @@ class Clients:
 
 
 def use(proxy: Proxy) -> tuple[int, int, int, int]:
-    """Processes, descriptors, threads and memory (KiB) of a daemon whose old workers have ended."""
+    """Processes, descriptors, threads and memory (KiB) of a daemon whose old workers have ended.
+
+    The memory is the supervisor's: workers begin anew with each reload, at the size that it has then.
+    """
     supervisor = proxy.process.pid
     pids = tree(supervisor)
     threads = sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
-    return len(pids), open_descriptors(supervisor), threads, sum(map(resident, pids))
+    return len(pids), open_descriptors(supervisor), threads, resident(supervisor)
 
 
 def reload_often(proxy: Proxy, times: int, good: str) -> None:

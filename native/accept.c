@@ -104,7 +104,8 @@ static int accept_one(struct engine *engine, struct listener *listener) {
 }
 
 /* One connection: where more wait, the level-triggered event comes again with the next batch, which costs less than
- * finding the queue empty each time.  Errors of one connection (ECONNABORTED and the network's own, accept(2)) are no errors of the listener. */
+ * finding the queue empty each time.  Errors of one connection (ECONNABORTED and the network's own, accept(2)) are no
+ * errors of the listener. */
 void listener_accept(struct engine *engine, struct listener *listener) {
     struct decision *decision;
     int status = accept_one(engine, listener);

@@ -78,7 +78,6 @@ int engine_unwatch(struct engine *engine, int fd);
 
 struct listener *listener_open(struct engine *engine, struct route *route, int fd, uint32_t handle,
                                int exclusive);
-int listener_pause(struct engine *engine, struct listener *listener);
 int listener_resume(struct engine *engine, struct listener *listener);
 void listener_close(struct engine *engine, struct listener *listener);
 

@@ -15,7 +15,7 @@ from culvert.config.sockets import DEFAULTS, merge
 from culvert.config.sockets import parse as parse_option
 from culvert.config.values import Address
 from culvert.errors import SystemRefusal
-from culvert.net.listeners import Listening, Pool, open_listeners
+from culvert.net.listeners import Listening, Pool
 
 BUSY = f"Address already in use ({errno.EADDRINUSE})"
 
@@ -243,12 +243,3 @@ def test_closing_removes_the_path_of_a_unix_socket_if_it_is_still_ours(pool: Poo
     assert not mine.exists()
     assert others.exists()
     assert (7, f"Socket removed: {mine}") in lines
-
-
-def test_open_listeners_gives_each_worker_its_sockets(tmp_path: Path) -> None:
-    slots = open_listeners(service("127.0.0.1:0", str(tmp_path / "s")), 2)
-    assert [len(each) for each in slots] == [2, 2]
-    assert slots[0][0] is not slots[1][0]
-    assert slots[0][1] is slots[1][1]
-    for sock in {*slots[0], *slots[1]}:
-        sock.close()

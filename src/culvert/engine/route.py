@@ -42,11 +42,6 @@ class Listener:
         self.handle: int = cdata.handle
         self.starved = starved
 
-    def pause(self) -> None:
-        """Stop accepting; connections wait in the kernel's queue."""
-        if self._cdata is not None:
-            lib.listener_pause(self._engine.cdata, self._cdata)
-
     def resume(self) -> None:
         """Accept again."""
         if self._cdata is not None:

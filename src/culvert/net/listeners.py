@@ -169,15 +169,6 @@ class Pool:
         self._added.clear()
 
 
-def open_listeners(service: Service, slots: int, say: Say = say_nothing) -> list[list[socket.socket]]:
-    """Bind a service once and for all: its sockets for each worker slot.  The caller closes them.
-
-    Raises SystemRefusal like Pool.open.
-    """
-    bound = Pool().open(service, slots, say)
-    return [[sock for each in bound for sock in each.for_worker(slot, slots)] for slot in range(slots)]
-
-
 def _keys(service: Service) -> list[_Key]:
     wanted = [each for address in service.accept for each in addresses.resolve(address, passive=True)]
     return [_Key(each, f"{service.name}/{n}" if _port_zero(each) else "") for n, each in enumerate(wanted)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
-from culvert.openssl._callbacks import Report, destination_of, mark_saved, verify_error_text
+from culvert.openssl._callbacks import Report, destination_of, mark_saved
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import ffi, lib
 from culvert.openssl.certificates import Certificate, name_text
@@ -204,10 +204,6 @@ class Session:
     def verify_result(self) -> int:
         """X509_V_OK (0), or the last error of the verification, also one that was passed over."""
         return int(lib.SSL_get_verify_result(self._live()))
-
-    @property
-    def verify_text(self) -> str:
-        return verify_error_text(self.verify_result)
 
     @property
     def server_name(self) -> str | None:

@@ -7,14 +7,16 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from culvert.config.checks import check_services
 from culvert.config.load import load_file, load_text
 from culvert.config.model import Configuration, GlobalOptions, Service
 from culvert.engine import Engine, EngineLoop
+from culvert.errors import ConfigErrors
 from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids
 from culvert.observe.log import Log, for_library
@@ -137,9 +139,9 @@ def open_tunnel(
     log: where lines go; by default the standard library's logger "culvert".  drain: how many seconds the open
     tunnels are waited for at the end.
 
-    Works on ``EngineLoop`` (the fastest), on asyncio's own loops and on uvloop.  Entering raises
-    ConfigErrors with everything that is wrong with the configuration, and SystemRefusal when an address
-    cannot be bound.
+    Works on ``EngineLoop`` (the fastest), on asyncio's own loops and on uvloop.  Calling or entering it
+    raises ConfigErrors with everything that is wrong with the configuration, and SystemRefusal when an
+    address cannot be bound.
     """
     given = [bool(services), text is not None, path is not None]
     if sum(given) != 1:
@@ -147,9 +149,11 @@ def open_tunnel(
     return OpenTunnel(_configuration(services, text, path), log or for_library(), drain)
 
 
-def _configuration(services: Iterable[Service], text: str | None, path: str | Path | None) -> Configuration:
+def _configuration(services: Sequence[Service], text: str | None, path: str | Path | None) -> Configuration:
     if text is not None:
         return load_text(text)
     if path is not None:
         return load_file(str(path))
+    if errors := check_services(services):
+        raise ConfigErrors(errors)
     return Configuration(options=GlobalOptions(), services=tuple(services), inetd=False, source="a program")

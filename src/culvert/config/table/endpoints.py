@@ -31,10 +31,6 @@ def _retry(text: str) -> float | None:
         raise BadValue("Illegal retry delay: yes, no or milliseconds are needed") from None
 
 
-def _setting(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
 PROGRAMS = not_yet("programs cannot be the end of a tunnel")
 TRANSPARENT = choice("none", "source", "destination", "both", no="none", yes="source")
 RETRY = Kind("yes | no | milliseconds", _retry)

@@ -1,0 +1,26 @@
+"""What a rule is given, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from culvert.config.model import GlobalOptions, Service
+
+Complaint = tuple[str, str]
+"""The attribute at whose line it is told, or "" for the line of the section; and the reason."""
+
+
+class Case(NamedTuple):
+    """A service to be judged, and what it may lean on."""
+
+    service: Service
+    options: GlobalOptions
+    inetd: bool
+    earlier: Mapping[str, Service]  # the sections before this one, by name; the first of a name
+
+
+Rule = tuple[tuple[str, ...], Callable[[Case], Iterator[Complaint]]]
+"""What a rule reads, and the rule; it is left out when a line of one of those attributes was wrong."""
+
+VERIFY = ("verify", "verify_chain", "verify_peer")

@@ -1,0 +1,65 @@
+"""Own certificates, trusted ones, and revocation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
+
+
+def _certificate(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if not (service.client or service.cert or service.psk_secrets or case.options.engine):
+        yield "", "TLS server needs a certificate"
+
+
+def _engine_of_key(case: Case) -> Iterator[Complaint]:
+    if case.service.engine_num is not None and case.service.engine_num > len(case.options.engine):
+        yield "engine_num", "Illegal engine number"
+    if case.service.engine_id is not None and case.service.engine_id not in case.options.engine:
+        yield "engine_id", "Engine ID not found"
+
+
+def _subject_checks(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if not (service.verify_chain or service.verify_peer):
+        for attribute in ("check_email", "check_host", "check_ip"):
+            if getattr(service, attribute):
+                yield attribute, 'Either "verifyChain" or "verifyPeer" has to be enabled'
+
+
+def _crl_chain(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if not service.crl_check_chain:
+        return
+    if not service.verify_chain:
+        yield "crl_check_chain", '"verifyChain" has to be enabled for "CRLcheckChain"'
+    if not (service.crl_file or service.crl_path):
+        yield "crl_check_chain", 'Either "CRLfile" or "CRLpath" has to be configured for "CRLcheckChain"'
+
+
+def _ocsp(case: Case) -> Iterator[Complaint]:
+    for attribute in ("ocsp", "ocsp_aia"):
+        if getattr(case.service, attribute) and not case.service.verify_chain:
+            yield attribute, '"verifyChain" has to be enabled for OCSP support'
+
+
+def _trust(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if not (service.verify_chain or service.verify_peer):
+        return
+    if not (service.ca_file or service.ca_path or service.ca_engine or service.ca_store):
+        wanted = next(
+            (each for each in ("verify_peer", "verify_chain", "verify") if each in service.positions), ""
+        )
+        yield wanted, 'Either "CAfile" or "CApath" has to be configured'
+
+
+RULES: tuple[Rule, ...] = (
+    (("client", "cert", "psk_secrets"), _certificate),
+    (("engine_num", "engine_id"), _engine_of_key),
+    ((*VERIFY, "check_host", "check_ip", "check_email"), _subject_checks),
+    ((*VERIFY, "crl_file", "crl_path"), _crl_chain),
+    ((*VERIFY, "ocsp"), _ocsp),
+    ((*VERIFY, "ca_file", "ca_path", "ca_engine", "ca_store"), _trust),
+)

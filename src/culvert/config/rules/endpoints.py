@@ -1,0 +1,53 @@
+"""The two ends of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.config.model import Service
+from culvert.config.options import not_yet
+from culvert.config.rules.case import Case, Complaint, Rule
+
+
+def endpoints(service: Service) -> int:
+    """How many of its two ends a service has, or more."""
+    protocol = ("capwinctrl" if service.client else "socks") == service.protocol
+    return sum(
+        (
+            bool(service.accept),
+            bool(service.connect),
+            service.exec is not None,
+            service.sni is not None and not service.client,
+            service.transparent in ("destination", "both"),
+            protocol,
+        )
+    )
+
+
+def _two_ends(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if case.inetd and service.accept:
+        yield "accept", "'accept' option is only allowed in a [section]"
+    elif case.inetd and endpoints(service) != 1:
+        yield "", "Inetd mode must define one endpoint"
+    elif not case.inetd and endpoints(service) != 2:
+        yield "", "Each service must define two endpoints"
+    elif not (case.inetd or _can_start(service)):
+        yield "", f"Invalid service [{service.name}]: without accept it needs exec and connect"
+
+
+def _one_connection(case: Case) -> Iterator[Complaint]:
+    if case.inetd:
+        yield "", not_yet("connections are not taken over from inetd, so the file needs a [section]")
+
+
+def _can_start(service: Service) -> bool:
+    if service.accept or (service.exec and service.connect):
+        return True
+    return service.sni is not None and not service.client
+
+
+RULES: tuple[Rule, ...] = (
+    (("accept", "connect", "exec", "sni", "transparent", "protocol", "client"), _two_ends),
+    ((), _one_connection),
+)

@@ -1,0 +1,51 @@
+"""Names, versions and sessions of TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.config.model import Service
+from culvert.config.options import not_yet
+from culvert.config.rules.case import Case, Complaint, Rule
+from culvert.config.tlsnames import VERSIONS
+
+
+def _server_names(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.sni is None or service.client:
+        return
+    section, colon, pattern = service.sni.partition(":")
+    if not colon or not pattern:
+        yield "sni", "Invalid SNI parameter format: it is written SECTION:PATTERN"
+    elif section not in case.earlier:
+        yield "sni", f'SNI section name not found: no section before this one is called "{section}"'
+    elif case.earlier[section].client:
+        yield "sni", "SNI primary service is a TLS client"
+    yield "sni", not_yet("a server section has one certificate for all names")
+
+
+def _version_range(case: Case) -> Iterator[Complaint]:
+    oldest, newest = case.service.ssl_version_min, case.service.ssl_version_max
+    if oldest and newest and VERSIONS.index(newest) < VERSIONS.index(oldest):
+        reason = f"Invalid protocol version range: {newest} is older than {oldest}"
+        yield max(("ssl_version_min", "ssl_version_max"), key=lambda each: _line(case.service, each)), reason
+
+
+def _line(service: Service, attribute: str) -> int:
+    at = service.positions.get(attribute)
+    return at.line if at else 0
+
+
+def _ticket_secrets(case: Case) -> Iterator[Complaint]:
+    given = [
+        each for each in ("ticket_key_secret", "ticket_mac_secret") if getattr(case.service, each) is not None
+    ]
+    if len(given) == 1:
+        yield given[0], '"ticketKeySecret" and "ticketMacSecret" must be set together'
+
+
+RULES: tuple[Rule, ...] = (
+    (("client", "sni"), _server_names),
+    (("ssl_version", "ssl_version_min", "ssl_version_max"), _version_range),
+    (("ticket_key_secret", "ticket_mac_secret"), _ticket_secrets),
+)

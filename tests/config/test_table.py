@@ -21,7 +21,6 @@ ROOT = Path(culvert.__file__).parent
 ASKING = {
     "CAengine": "id",
     "CAstore": "file:ca.pem",
-    "chroot": "/",
     "compression": "deflate",
     "config": "Ciphers:ALL",
     "CRLcheckChain": "yes",
@@ -150,7 +149,12 @@ def test_what_is_not_available_is_refused_at_its_line(option: Option, globally: 
     assert expected in str(refused.value).splitlines()
 
 
-@pytest.mark.parametrize("option", [each for each in SERVICE if each.missing], ids=_named)
+OF_THE_DAEMON_TOO = {each.name for each in GLOBAL if each.available}
+
+
+@pytest.mark.parametrize(
+    "option", [each for each in SERVICE if each.missing and each.name not in OF_THE_DAEMON_TOO], ids=_named
+)
 def test_a_default_of_the_global_part_is_refused_as_well(option: Option) -> None:
     with pytest.raises(ConfigErrors) as refused:
         load_text(_file(f"{option.name} = {ASKING[option.name]}", globally=True), "conf")

@@ -43,8 +43,9 @@ class Caller:
             self._descriptor = None
 
 
-def detach() -> Caller:
-    """Go on in the background, in a session of our own, at `/`, with /dev/null for the terminal.
+def detach(null: int) -> Caller:
+    """Go on in the background, in a session of our own, at `/`, with /dev/null (`null`, open) for the
+    terminal.
 
     Returns in the new process only; the one that was called ends inside when Caller.told or the daemon's end
     tells it.  Call it while no thread runs.
@@ -58,11 +59,8 @@ def detach() -> Caller:
     os.close(reader)
     os.setsid()
     os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
-    if null > 2:
-        os.close(null)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return Caller(writer)
 

@@ -6,7 +6,9 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from culvert.config.model import Configuration
+from culvert.config.model import Configuration, GlobalOptions
+from culvert.daemon import privileges
+from culvert.daemon.privileges import Rights
 from culvert.daemon.source import Source
 from culvert.net.listeners import Listening, Pool
 from culvert.observe.log import NOTICE, WARNING, Log
@@ -51,11 +53,21 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) 
     try:
         workers = generation.workers
         generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
+        if not again:
+            _give_up_rights(configuration.options, outlet)
         generation.sinks = outlet.prepare(configuration.options)
     except BaseException:
         pool.undo()
         raise
     return generation
+
+
+def _give_up_rights(options: GlobalOptions, outlet: Outlet) -> None:
+    """Go where `chroot`, `setgid` and `setuid` say, for good."""
+    if options.syslog and options.chroot is not None:
+        outlet.keep_syslog()
+    for line in privileges.give_up(Rights.of(options)):
+        outlet.log.write(NOTICE, line)
 
 
 def give_up(generation: Generation, pool: Pool) -> None:

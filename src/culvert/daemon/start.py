@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 
 from culvert.daemon import generation
@@ -11,6 +12,7 @@ from culvert.daemon.source import Source
 from culvert.daemon.supervisor import Supervisor, raise_descriptor_limit
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
+from culvert.observe.ids import SharedCounter
 from culvert.observe.log import ERR, NOTICE
 from culvert.observe.outlet import Outlet
 from culvert.observe.sinks import say_on_stderr
@@ -28,22 +30,36 @@ def run(find_source: Callable[[], Source], banner: Iterable[str] = ()) -> int:
     for line in banner:
         outlet.log.write(NOTICE, line)
     raise_descriptor_limit()
-    try:
-        source = find_source()
-        first = generation.prepare(source, pool, outlet)
-    except ConfigErrors as errors:
-        return _refuse(outlet, [*map(str, errors.errors), "Configuration failed"])
-    except SystemRefusal as refusal:
-        return _refuse(outlet, [str(refusal)])
-    return _run(source, outlet, pool, first)
+    with _Prepared() as prepared:
+        try:
+            source = find_source()
+            first = generation.prepare(source, pool, outlet)
+        except ConfigErrors as errors:
+            return _refuse(outlet, [*map(str, errors.errors), "Configuration failed"])
+        except SystemRefusal as refusal:
+            return _refuse(outlet, [str(refusal)])
+        return _run(source, outlet, pool, first, prepared)
 
 
-def _run(source: Source, outlet: Outlet, pool: Pool, first: Generation) -> int:
+class _Prepared:
+    """What is opened by name and must be there when `chroot` has taken the names away."""
+
+    def __enter__(self) -> _Prepared:
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.counter = SharedCounter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.null)
+        self.counter.close()
+
+
+def _run(source: Source, outlet: Outlet, pool: Pool, first: Generation, prepared: _Prepared) -> int:
     caller = Caller()
     if first.configuration.options.foreground == "no":
-        caller = detach()
+        caller = detach(prepared.null)
         outlet.log.mark = "main"
-    supervisor = Supervisor(source, outlet, pool, first, caller)
+    supervisor = Supervisor(source, outlet, pool, first, caller, prepared.counter)
     try:
         supervisor.start()
         caller.told(None)

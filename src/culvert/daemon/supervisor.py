@@ -35,6 +35,9 @@ from culvert.observe.ids import Ids, SharedCounter
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING
 from culvert.observe.outlet import Outlet, discard
 
+DAY_SECONDS: Final = 24 * 3600.0
+"""How often the log file is opened anew without being asked."""
+
 KILL_SECONDS: Final = worker.STOP_SECONDS + worker.CUT_SECONDS + 2.0
 """How long after the request to stop a worker that has not ended is killed."""
 
@@ -42,16 +45,24 @@ KILL_SECONDS: Final = worker.STOP_SECONDS + worker.CUT_SECONDS + 2.0
 class Supervisor:
     """One daemon.  Make it, `start` it, `serve`; it is used once."""
 
-    def __init__(self, source: Source, outlet: Outlet, pool: Pool, first: Generation, caller: Caller) -> None:
+    def __init__(
+        self,
+        source: Source,
+        outlet: Outlet,
+        pool: Pool,
+        first: Generation,
+        caller: Caller,
+        counter: SharedCounter,
+    ) -> None:
         self._source, self._outlet, self._pool, self._caller = source, outlet, pool, caller
         self._log = outlet.log
         self._generation = first
         self._crew = Crew()
-        self._counter = SharedCounter()
-        self._ids = Ids(self._counter)
+        self._ids = Ids(counter)
         self._signals = SignalQueue()
         self._pid_file: PidFile | None = None
         self._kill_at: float | None = None  # set when the daemon is ending
+        self._next_day = time.monotonic() + DAY_SECONDS
 
     # Start and end
     # ---------------------------------------------------------------------------------------------
@@ -76,6 +87,7 @@ class Supervisor:
             for number in self._signals.take():
                 self._handle(number)
             self._fill_vacancies()
+            self._begin_day()
             self._enforce_end()
         self._log.write(INFO, "Worker processes terminated")
         return 0
@@ -88,8 +100,9 @@ class Supervisor:
             self._log.write(DEBUG, "No pid file to remove")
         elif self._pid_file.remove():
             self._log.write(DEBUG, f"Removed pid file {self._pid_file.path}")
+        if self._pid_file is not None:
+            self._pid_file.close()
         self._signals.close()
-        self._counter.close()
 
     def _make_pid_file(self) -> None:
         path = self._generation.configuration.options.pid
@@ -112,12 +125,11 @@ class Supervisor:
                     channel.received(member.orders)
                     member.ready = True  # or dead, of which SIGCHLD tells
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         """Milliseconds until something is due."""
-        times = [seconds for seconds in (self._crew.seconds_to_next(),) if seconds is not None]
-        if self._kill_at is not None:
-            times.append(max(0.0, self._kill_at - time.monotonic()))
-        return min(times) * 1000 + 1 if times else None
+        now = time.monotonic()
+        times = [self._next_day - now, self._crew.seconds_to_next(), self._kill_at and self._kill_at - now]
+        return max(0.0, min(each for each in times if each is not None)) * 1000 + 1
 
     # Signals
     # ---------------------------------------------------------------------------------------------------
@@ -156,6 +168,13 @@ class Supervisor:
             crew.kill(left)
             self._crew.members, self._crew.retired = [], []
 
+    def _begin_day(self) -> None:
+        """Reopen the log once a day, as stunnel does; `log = overwrite` then begins it anew."""
+        if time.monotonic() >= self._next_day:
+            self._next_day += DAY_SECONDS
+            self._log.write(INFO, "Reopening log file")
+            self._reopen_log()
+
     def _reopen_log(self) -> None:
         if self._outlet.reopen(may_truncate=True):
             self._log.write(NOTICE, "Log file reopened")
@@ -192,6 +211,8 @@ class Supervisor:
         try:
             self._signals.leave_to_worker()
             self._caller.close()
+            if self._pid_file is not None:
+                self._pid_file.close()
             self._crew.close_channels()
             if target is not self._generation:
                 discard(self._generation.sinks)

@@ -4,12 +4,13 @@ reload."""
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 
 from culvert.config.model import GlobalOptions
 from culvert.errors import SystemRefusal
 from culvert.observe.log import ERR, LOGGER, Log
-from culvert.observe.sinks import Backlog, LogFile, Stderr, Syslog
+from culvert.observe.sinks import Backlog, LogFile, Stderr, Syslog, reach_syslog
 
 
 class Outlet:
@@ -23,6 +24,7 @@ class Outlet:
         self.backlog = Backlog()
         self._sinks: list[logging.Handler] = []
         self._overwrite = False
+        self._kept_syslog: socket.socket | None = None
         LOGGER.setLevel(1)  # Log.level decides
         LOGGER.propagate = False
         LOGGER.addHandler(self.backlog)
@@ -36,10 +38,15 @@ class Outlet:
         if options.output is not None:
             sinks.append(LogFile(options.output))
         if options.syslog:
-            sinks.append(Syslog(options.facility, options.service))
+            sinks.append(Syslog(options.facility, options.service, kept=self._kept_syslog))
         if options.foreground == "yes":
             sinks.append(Stderr())
         return sinks
+
+    def keep_syslog(self) -> None:
+        """Hold on to the syslog server, which may be out of reach once the root directory has changed."""
+        if self._kept_syslog is None:
+            self._kept_syslog = reach_syslog()
 
     def use(self, options: GlobalOptions, sinks: list[logging.Handler]) -> list[logging.Handler]:
         """Write to these sinks from now on, first what has waited.
@@ -88,6 +95,9 @@ class Outlet:
             LOGGER.removeHandler(sink)
         discard(self._sinks)
         self._sinks = []
+        if self._kept_syslog is not None:
+            self._kept_syslog.close()
+            self._kept_syslog = None
 
 
 def discard(sinks: Sequence[logging.Handler]) -> None:

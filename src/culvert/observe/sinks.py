@@ -178,13 +178,17 @@ class Syslog(_Losing):
 
     facility: a name of FACILITIES.  ident: the name before each line.
     A server that is away is looked for again once a second; until then lines are lost.
+    kept: a connection to it from before the root directory changed, for where there is no such path any more.
     """
 
-    def __init__(self, facility: str, ident: str, path: str = SYSLOG_SOCKET) -> None:
+    def __init__(
+        self, facility: str, ident: str, path: str = SYSLOG_SOCKET, kept: socket.socket | None = None
+    ) -> None:
         super().__init__()
         self._code = FACILITIES[facility] << 3
         self._ident = ident
         self._path = path
+        self._kept = kept
         self._socket: socket.socket | None = None
         self._next_try = 0.0
         self._connect()
@@ -212,12 +216,10 @@ class Syslog(_Losing):
         if time.monotonic() < self._next_try:
             return False
         self._next_try = time.monotonic() + SYSLOG_RETRY_SECONDS
-        fresh = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        if fresh.connect_ex(self._path):
-            fresh.close()
-            return False
-        self._socket = fresh
-        return True
+        self._socket = reach_syslog(self._path)
+        if self._socket is None and self._kept is not None:
+            self._socket = self._kept.dup()
+        return self._socket is not None
 
     def _disconnect(self) -> None:
         if self._socket is not None:
@@ -227,6 +229,15 @@ class Syslog(_Losing):
     def close(self) -> None:
         self._disconnect()
         super().close()
+
+
+def reach_syslog(path: str = SYSLOG_SOCKET) -> socket.socket | None:
+    """A non-blocking connection to the local syslog server, None when there is none."""
+    fresh = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    if fresh.connect_ex(path):
+        fresh.close()
+        return None
+    return fresh
 
 
 def say_on_stderr(text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from culvert.config.values import BadValue, Kind, nearest
@@ -79,11 +81,17 @@ def group_of(text: str) -> str | None:
     return _account(text, "Illegal GID", grp.getgrnam)
 
 
-def _account(text: str, reason: str, lookup: object) -> str | None:
+def _account(text: str, reason: str, lookup: Callable[[str], object]) -> str | None:
     if text.isascii() and text.isdigit():
         return None if int(text[:18]) == 0 else text
     try:
-        lookup(text)  # type: ignore[operator]
+        _find(lookup, text)
     except (KeyError, ValueError):
         raise BadValue(f'{reason}: there is no "{text}" here') from None
     return text
+
+
+@functools.cache
+def _find(lookup: Callable[[str], object], name: str) -> object:
+    """What was found once need not be found again: after `chroot` there may be no list of users."""
+    return lookup(name)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from culvert.config.options import WINDOWS, Merge, Option, not_yet, option
 from culvert.config.table.certificates import ENGINES
 from culvert.config.table.levels import DEBUG, DebugLevel, group_of, user_of
-from culvert.config.table.running import RIGHTS
 from culvert.config.values import (
     DIRECTORY,
     FILE,
@@ -90,9 +89,8 @@ class Process:
         "chroot",
         DIRECTORY,
         None,
-        "Make this directory the root of the daemon.",
+        "Make this directory the root of the daemon, after the ports were opened.",
         reloadable=False,
-        missing=not_yet("the daemon cannot change its root"),
     )
     setuid: str | None = option(
         "setuid",
@@ -100,15 +98,13 @@ class Process:
         None,
         "Run as this user after the ports were opened.",
         reloadable=False,
-        missing=RIGHTS,
     )
     setgid: str | None = option(
         "setgid",
         Kind("group", group_of),
         None,
-        "Run as this group after the ports were opened.",
+        "Run as this group, and in no other, after the ports were opened.",
         reloadable=False,
-        missing=RIGHTS,
     )
     debug: int = option(
         "debug",

@@ -8,7 +8,6 @@ from culvert.config.options import not_yet, option
 from culvert.config.table.levels import LEVEL, group_of, user_of
 from culvert.config.values import SOME_TEXT, Kind, choice, number, seconds
 
-RIGHTS = not_yet("the daemon keeps the rights it was started with")
 SOCKET_OWNER = not_yet("Unix sockets belong to the user of the daemon")
 
 

@@ -31,7 +31,19 @@ SOURCES = (
 )
 
 # In the order in which their types are needed.
-DECLARATIONS = ("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "engine")
+DECLARATIONS = (
+    "atomic",
+    "crypto",
+    "err",
+    "bio",
+    "evp",
+    "x509",
+    "pem",
+    "ssl",
+    "revocation",
+    "store",
+    "engine",
+)
 
 
 def _load(name: str) -> ModuleType:

@@ -6,7 +6,9 @@ The fixture ``pki`` lives for the whole run.  Ready-made identities are attribut
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import ipaddress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = datetime.timedelta(days=1)
+BOTH_USES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -57,6 +60,13 @@ class Identity:
     @property
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def pin(self) -> str:
+        """The value of the option `pin` for its key."""
+        public = self.private_key.public_key()
+        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return f"sha256/{base64.b64encode(hashlib.sha256(der).digest()).decode()}"
 
     @property
     def key_pem(self) -> bytes:
@@ -132,11 +142,20 @@ class Pki:
         self.ca = self.root.ca
         self.other_ca = self.other_root.ca
 
-    def authority(self, name: str, parent: Authority | None = None, *, kind: str = "ec") -> Authority:
-        """Make a CA; without ``parent`` it signs itself."""
-        key, subject = new_key(kind), _subject(name)
+    def authority(
+        self,
+        name: str,
+        parent: Authority | None = None,
+        *,
+        kind: str = "ec",
+        twin: Authority | None = None,
+        days: tuple[float, float] = (-1, 3650),
+    ) -> Authority:
+        """Make a CA; without ``parent`` it signs itself.  ``twin``: one whose name and key it shares."""
+        key = twin.private_key if twin else new_key(kind)
+        subject = twin.certificate.subject if twin else _subject(name)
         issuer, issuer_key = (parent.certificate.subject, parent.private_key) if parent else (subject, key)
-        builder, signer = _certificate(subject, key, issuer, issuer_key, (-1, 3650))
+        builder, signer = _certificate(subject, key, issuer, issuer_key, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         certificate = builder.sign(signer, hashes.SHA256())
         path = self.write(f"{name}.ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
@@ -154,6 +173,7 @@ class Pki:
         days: tuple[float, float] = (-1, 365),
         common_name: str | None = None,
         chain: tuple[Authority, ...] = (),
+        usages: tuple[x509.ObjectIdentifier, ...] = BOTH_USES,
     ) -> Identity:
         """Make a leaf for ``names`` (DNS, IP, mail); ``days`` is its life counted from now."""
         key = key or new_key(kind)
@@ -162,12 +182,34 @@ class Pki:
         origin, signer = (subject, key) if self_signed else (by.certificate.subject, by.private_key)
         builder, signer = _certificate(subject, key, origin, signer, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if names:
             alternatives = [_general_name(text) for text in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return self._identity(name, builder.sign(signer, hashes.SHA256()), key, chain)
+
+    def revocation_list(
+        self,
+        name: str,
+        issuer: Authority,
+        revoked: tuple[Identity | Authority, ...] = (),
+        *,
+        days: tuple[float, float] = (-1, 30),
+        signer: PrivateKey | None = None,
+    ) -> Path:
+        """Make a list of an authority (PEM), valid for ``days`` counted from now; ``signer``: a wrong key."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.certificate.subject)
+            .last_update(now + days[0] * DAY)
+            .next_update(now + days[1] * DAY)
+        )
+        for each in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number)
+            builder = builder.add_revoked_certificate(entry.revocation_date(now - DAY / 2).build())
+        made = builder.sign(signer or issuer.private_key, hashes.SHA256())
+        return self.write(f"{name}.crl.pem", made.public_bytes(serialization.Encoding.PEM))
 
     def write(self, name: str, data: bytes, mode: int = 0o600) -> Path:
         """Put ``data`` into a file of the folder and give its path."""

@@ -17,6 +17,7 @@ typedef ... X509_OBJECT;
 typedef ... X509_LOOKUP;
 typedef ... ASN1_TIME;
 typedef ... ASN1_INTEGER;
+typedef ... X509_PUBKEY;
 typedef ... CULVERT_X509S;
 
 static const int X509_V_OK;
@@ -50,6 +51,8 @@ X509_NAME *X509_get_issuer_name(const X509 *);
 int X509_NAME_cmp(const X509_NAME *, const X509_NAME *);
 int X509_NAME_print_ex(BIO *, const X509_NAME *, int, unsigned long);
 EVP_PKEY *X509_get0_pubkey(const X509 *);
+X509_PUBKEY *X509_get_X509_PUBKEY(const X509 *);
+int i2d_X509_PUBKEY(const X509_PUBKEY *, unsigned char **);
 const ASN1_TIME *X509_get0_notBefore(const X509 *);
 const ASN1_TIME *X509_get0_notAfter(const X509 *);
 int X509_cmp_current_time(const ASN1_TIME *);

@@ -85,7 +85,7 @@ def test_every_repeatable_option_of_services_has_its_rule() -> None:
         "options",
         "socket",
     }
-    lists = "accept connect redirect cert config checkHost checkEmail checkIP protocolHeader"
+    lists = "accept connect redirect cert config checkHost checkEmail checkIP pin protocolHeader"
     assert {name for name, merge in rules.items() if merge is Merge.LIST} == set(lists.split())
 
 

@@ -20,12 +20,8 @@ ROOT = Path(culvert.__file__).parent
 # A value that asks for something, for every option that is not available.
 ASKING = {
     "CAengine": "id",
-    "CAstore": "file:ca.pem",
     "compression": "deflate",
     "config": "Ciphers:ALL",
-    "CRLcheckChain": "yes",
-    "CRLfile": "crl.pem",
-    "CRLpath": "crls",
     "EGD": "/run/egd",
     "engine": "pkcs11",
     "engineCtrl": "MODULE_PATH:x.so",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from culvert import tls
+from culvert.config.values import Address
 from culvert.errors import ConfigErrors, Where
 from culvert.openssl.context import Context
 from culvert.tls import resumption
@@ -171,11 +172,12 @@ STRICTER: dict[str, dict[str, Any]] = {
     "a name": {"check_email": ("client@example.com",)},
     "a pin": {"verify_peer": True},
     "a level": {"security_level": 3},
+    "another destination for the rest": {"redirect": (Address(port="1"),)},
 }
 
 
 @pytest.mark.parametrize("version", [V12, V13])
-@pytest.mark.parametrize("change", STRICTER)
+@pytest.mark.parametrize("change", [*STRICTER, "a list", "a public key"])
 def test_a_ticket_from_before_a_change_of_the_rules_is_not_taken(
     pki: Pki, change: str, version: ssl.TLSVersion
 ) -> None:
@@ -186,8 +188,12 @@ def test_a_ticket_from_before_a_change_of_the_rules_is_not_taken(
     if change == "another CA":
         after: dict[str, Any] = {**before, "ca_file": str(pki.ca)}
     else:
-        after = {**before, **STRICTER[change]}
+        after = {**before, **STRICTER.get(change, {})}
         after.pop("verify", None)
+    if change == "a list":
+        after["crl_file"] = str(pki.revocation_list("none-revoked", pki.root))
+    if change == "a public key":
+        after["pin"] = (pki.client.pin,)
     one, other = tls.build(server(pki, **before)), tls.build(server(pki, **after))
     assert resumes(pki, one, tls.build(server(pki, **before)), version)
     assert not resumes(pki, one, other, version)

@@ -46,8 +46,12 @@ def test_a_folder_that_is_missing_is_refused() -> None:
 
 
 def test_verification_without_authorities_is_refused() -> None:
-    assert 'verifyChain: Either "CAfile" or "CApath" has to be configured' in refusal(verify_chain=True)
-    assert 'verifyPeer: Either "CAfile" or "CApath" has to be configured' in refusal(verify_peer=True)
+    assert 'verifyChain: Either "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
+        verify_chain=True
+    )
+    assert 'verifyPeer: Either "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
+        verify_peer=True
+    )
 
 
 def test_a_folder_without_hashed_names_is_warned_of(pki: Pki, tmp_path: Path) -> None:

@@ -48,13 +48,23 @@ def _of_service(service: Service, own: Iterable[str]) -> Iterator[Advice]:
 
 
 def _unverified(service: Service) -> Iterator[Advice]:
-    if not service.client or service.psk_secrets:
+    if not service.client or service.psk_secrets or service.pin:
         return
     if not (service.verify_chain or service.verify_peer):
         yield "", f"Service [{service.name}] needs authentication to prevent MITM attacks"
     elif not (service.verify_peer or service.check_host or service.check_ip or service.check_email):
         hint = 'use "checkHost" or "checkIP" to restrict trusted certificates'
         yield "verify_chain", f'Service [{service.name}] uses "verifyChain" without subject checks: {hint}'
+
+
+def _unused_lists(service: Service) -> Iterator[Advice]:
+    if not (service.verify_chain or service.verify_peer or service.pin):
+        for attribute in ("crl_file", "crl_path"):
+            if getattr(service, attribute):
+                yield (
+                    attribute,
+                    f"Service [{service.name}] verifies nobody, so revocation is not checked either",
+                )
 
 
 def _open_to_all(service: Service) -> Iterator[Advice]:
@@ -132,6 +142,7 @@ def _repetitions(services: Iterable[Service]) -> Iterator[ConfigWarning]:
 
 _RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
     _unverified,
+    _unused_lists,
     _open_to_all,
     _old_versions,
     _weak_algorithms,

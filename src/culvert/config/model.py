@@ -64,7 +64,7 @@ class Service(
         if self.request_cert is None and self.verify is not None:
             self._settle(**level_flags(self.verify))
         if self.require_cert is None:
-            self._settle(require_cert=self.verify_chain or self.verify_peer)
+            self._settle(require_cert=self.verify_chain or self.verify_peer or bool(self.pin))
         if self.request_cert is None:
             self._settle(request_cert=self.require_cert)
 

@@ -138,6 +138,17 @@ class Certificate:
         return bool(lib.EVP_PKEY_eq(mine, theirs) == 1)
 
     @property
+    def public_key(self) -> bytes:
+        """The public key with its algorithm, in DER: what pins are of (RFC 5280, 4.1)."""
+        key = check_pointer(lib.X509_get_X509_PUBKEY(self._x509), "find the key of a certificate")
+        out = ffi.new("unsigned char **")
+        size = check(lib.i2d_X509_PUBKEY(key, out), "encode the key of a certificate")
+        try:
+            return bytes(ffi.buffer(out[0], size))
+        finally:
+            lib.culvert_free(out[0])
+
+    @property
     def key_kind(self) -> str:
         """``RSA``, ``EC`` ..., empty when OpenSSL does not know the key."""
         key = lib.X509_get0_pubkey(self._x509)
@@ -169,6 +180,11 @@ class Certificate:
     def ends(self) -> str:
         """notAfter as OpenSSL prints it: ``Jan 31 12:00:00 2026 GMT``."""
         return text_of(lambda bio: lib.ASN1_TIME_print(bio, lib.X509_get0_notAfter(self._x509)))
+
+    @property
+    def begins(self) -> str:
+        """notBefore in the same form."""
+        return text_of(lambda bio: lib.ASN1_TIME_print(bio, lib.X509_get0_notBefore(self._x509)))
 
     def matching_host(self, host: str) -> str | None:
         """The name in the certificate that covers ``host``, maybe a wildcard (X509_check_host(3)), or

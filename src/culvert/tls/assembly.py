@@ -12,6 +12,7 @@ from culvert.tls.names import client_name
 from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.policy import TlsPolicy
 from culvert.tls.resumption import apply_resumption
+from culvert.tls.revocation import apply_revocation
 from culvert.tls.settings import apply_settings
 from culvert.tls.trust import Trust, load_trust
 from culvert.tls.verification import PeerRules
@@ -20,8 +21,8 @@ from culvert.tls.verification import PeerRules
 def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
     """Load, check and set up a service's TLS.
 
-    Reads the files of `cert`, `key`, `CAfile` and `CApath`, and may ask for pass phrases on the terminal.
-    Raises ConfigErrors with everything that is wrong, each error at the line of its option.
+    Reads the files of `cert`, `key`, `CAfile`, `CRLfile` and their kind, and may ask for pass phrases on the
+    terminal.  Raises ConfigErrors with everything that is wrong, each error at the line of its option.
     """
     faults = Faults(service)
     context = Context(server=not service.client)
@@ -29,7 +30,8 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
     _present(faults, context, passphrases)
     trust = load_trust(faults)
     _verify(faults, context, trust)
-    memory = apply_resumption(faults, context, trust)
+    revoked = apply_revocation(faults, context)
+    memory = apply_resumption(faults, context, trust, revoked)
     return TlsPolicy(
         context,
         name=_name(faults),

@@ -38,6 +38,10 @@ class Block:
         return self.label in _PARAMETERS
 
     @property
+    def is_revocation_list(self) -> bool:
+        return self.label == "X509 CRL"
+
+    @property
     def is_encrypted(self) -> bool:
         """True when a pass phrase is needed: PKCS#8 (RFC 5958), or the older way (RFC 1421, 4.6.1.1)."""
         return self.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in self.data

@@ -5,10 +5,10 @@ comes from:
 
 - The session context (SSL_CTX_set_session_id_context(3)) is the service's name, so no other service resumes
 it.
-- Where peers are verified it is a digest of the name and of everything that decides about a peer, the trusted
-  certificates included: a ticket sealed under configured secrets, before a reload or by another machine, is
-  good only where the same rules hold.  Without configured secrets a reload makes new keys, and nothing old
-  is resumed at all.
+- Where peers are verified it is a digest of the name and of everything that decides about a peer, trusted
+  certificates, pins and revocation lists included: a ticket sealed under configured secrets, before a reload
+  or by another machine, is good only where the same rules hold.  Without configured secrets a reload makes
+  new keys, and nothing old is resumed at all.
 - OpenSSL is told to do a full handshake when the peer's certificate has expired meanwhile (culvert.openssl).
 """
 
@@ -31,11 +31,16 @@ LONGEST = 7 * 24 * 3600
 """Seconds; no TLS 1.3 ticket may live longer (RFC 8446, 4.6.1)."""
 
 
-def apply_resumption(faults: Faults, context: Context, trust: Trust) -> ClientMemory | None:
-    """Set up one side's resumption; a client's memory is returned."""
+def apply_resumption(
+    faults: Faults, context: Context, trust: Trust, revoked: bytes = b""
+) -> ClientMemory | None:
+    """Set up one side's resumption; a client's memory is returned.
+
+    revoked: changes with the revocation lists (culvert.tls.revocation).
+    """
     service = faults.service
     with faults.about("service", "the session context cannot be set"):
-        context.set_session_context(session_context(service, trust))
+        context.set_session_context(session_context(service, trust, revoked))
     _set_ticket_keys(faults, context)
     timeout = _timeout(service)
     if not service.session_resume or not timeout:
@@ -56,7 +61,7 @@ def _timeout(service: Service) -> int:
     return LONGEST if wanted is None else min(int(wanted), LONGEST)
 
 
-def session_context(service: Service, trust: Trust) -> bytes:
+def session_context(service: Service, trust: Trust, revoked: bytes = b"") -> bytes:
     """1 to CONTEXT_SIZE octets; equal only for services of one name and one idea of whom to believe."""
     name = service.name.encode("utf-8", "surrogateescape")
     if not service.request_cert:
@@ -69,9 +74,13 @@ def session_context(service: Service, trust: Trust) -> bytes:
         service.check_host,
         service.check_ip,
         service.check_email,
+        service.pin,
         service.security_level,
+        bool(service.redirect),
         trust.folder,
         trust.digest,
+        service.crl_check_chain,
+        revoked,
     )
     return hashlib.sha256(repr(rules).encode("utf-8", "surrogateescape")).digest()
 

@@ -1,4 +1,4 @@
-"""Whom we trust: CAfile, CApath, and the names of authorities that clients are told."""
+"""Whom we trust: CAfile, CApath, CAstore, and the names of authorities that clients are told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from culvert.errors import TlsError
 from culvert.openssl import Certificate
+from culvert.openssl.store_uri import certificates_at
 from culvert.tls.faults import Faults
 from culvert.tls.pem import read_blocks
 
@@ -18,14 +19,14 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What CAfile and CApath hold at this moment."""
+    """What CAfile, CApath and CAstore hold at this moment."""
 
     certificates: tuple[Certificate, ...]
-    """Of CAfile."""
+    """Of CAfile and CAstore."""
     folder: str | None
     """CApath, looked through again by OpenSSL while it verifies."""
     named: tuple[Certificate, ...]
-    """Of both: their names are sent to clients."""
+    """Of all: their names are sent to clients."""
 
     @property
     def digest(self) -> bytes:
@@ -37,9 +38,11 @@ class Trust:
 
 
 def load_trust(faults: Faults) -> Trust:
-    """Read CAfile and CApath of a service."""
+    """Read CAfile, CApath and CAstore of a service."""
     service = faults.service
     certificates = _from_file(faults) if service.ca_file else ()
+    if service.ca_store:
+        certificates += _from_store(faults, service.ca_store)
     in_folder = _from_folder(faults) if service.ca_path else ()
     _check_source(faults, bool(certificates or in_folder))
     return Trust(certificates, service.ca_path, _without_twins((*certificates, *in_folder)))
@@ -50,10 +53,11 @@ def _check_source(faults: Faults, some: bool) -> None:
     if not (service.verify_chain or service.verify_peer) or faults.errors:
         return
     attribute = "verify_chain" if service.verify_chain else "verify_peer"
-    if not service.ca_file and not service.ca_path:
-        faults.refuse(attribute, 'Either "CAfile" or "CApath" has to be configured')
+    if not (service.ca_file or service.ca_path or service.ca_store):
+        faults.refuse(attribute, 'Either "CAfile", "CApath" or "CAstore" has to be configured')
     elif not some:
         source = "CAfile" if service.ca_file else "CApath (openssl rehash names its files)"
+        source = "CAstore" if service.ca_store else source
         faults.warn(attribute, f"No trusted certificates found in {source}: every peer will be refused")
 
 
@@ -75,6 +79,18 @@ def _from_folder(faults: Faults) -> tuple[Certificate, ...]:
         for name in sorted(os.listdir(path)):
             if _HASHED.fullmatch(name):
                 found += _of_one_file(faults, os.path.join(path, name))
+    return tuple(found)
+
+
+def _from_store(faults: Faults, uri: str) -> tuple[Certificate, ...]:
+    found: list[Certificate] = []
+    before = len(faults.errors)
+    with faults.about("ca_store", f"cannot read {uri}"):
+        found, unread = certificates_at(uri)
+        for reason in unread:
+            faults.warn("ca_store", f"cannot read {reason}")
+    if not found and len(faults.errors) == before:
+        faults.refuse("ca_store", f"No trusted certificates found: {uri} has no certificate")
     return tuple(found)
 
 

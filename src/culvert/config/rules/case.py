@@ -23,4 +23,4 @@ class Case(NamedTuple):
 Rule = tuple[tuple[str, ...], Callable[[Case], Iterator[Complaint]]]
 """What a rule reads, and the rule; it is left out when a line of one of those attributes was wrong."""
 
-VERIFY = ("verify", "verify_chain", "verify_peer")
+VERIFY = ("verify", "verify_chain", "verify_peer", "pin")

@@ -22,7 +22,7 @@ def _engine_of_key(case: Case) -> Iterator[Complaint]:
 
 def _subject_checks(case: Case) -> Iterator[Complaint]:
     service = case.service
-    if not (service.verify_chain or service.verify_peer):
+    if not (service.verify_chain or service.verify_peer or service.pin):
         for attribute in ("check_email", "check_host", "check_ip"):
             if getattr(service, attribute):
                 yield attribute, 'Either "verifyChain" or "verifyPeer" has to be enabled'
@@ -52,7 +52,7 @@ def _trust(case: Case) -> Iterator[Complaint]:
         wanted = next(
             (each for each in ("verify_peer", "verify_chain", "verify") if each in service.positions), ""
         )
-        yield wanted, 'Either "CAfile" or "CApath" has to be configured'
+        yield wanted, 'Either "CAfile", "CApath" or "CAstore" has to be configured'
 
 
 RULES: tuple[Rule, ...] = (

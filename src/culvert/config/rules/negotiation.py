@@ -30,7 +30,7 @@ def _redirect(case: Case) -> Iterator[Complaint]:
         yield "redirect", '"redirect" is unsupported in client sections'
     elif service.protocol in ("smtp", "pop3", "imap"):
         yield "redirect", '"redirect" is incompatible with the specified protocol negotiation'
-    if not (service.verify_chain or service.verify_peer):
+    if not (service.verify_chain or service.verify_peer or service.pin):
         yield "redirect", 'Either "verifyChain" or "verifyPeer" has to be enabled for "redirect" to work'
 
 

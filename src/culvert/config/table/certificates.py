@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from culvert.config.options import Merge, not_yet, option
+from culvert.config.pins import PIN
 from culvert.config.values import (
     DIRECTORY_OR_NONE,
     FILE,
@@ -13,11 +14,11 @@ from culvert.config.values import (
     IP,
     SOME_TEXT,
     YES_NO,
+    Kind,
     number,
 )
 
 ENGINES = not_yet("engines and providers of OpenSSL are not loaded")
-REVOCATION = not_yet("revocation lists are not read")
 
 
 def level_flags(level: int) -> Mapping[str, bool]:
@@ -30,8 +31,15 @@ def level_flags(level: int) -> Mapping[str, bool]:
     }
 
 
+URI_OR_NONE = Kind("URI; empty: none", lambda text: text or None)
+
+
 def _demanded(yes: bool) -> Mapping[str, bool]:
     return {"request_cert": True, "require_cert": True} if yes else {}
+
+
+def _pinned(_pin: str) -> Mapping[str, bool]:
+    return {"request_cert": True, "require_cert": True}
 
 
 def _required(yes: bool) -> Mapping[str, bool]:
@@ -92,25 +100,22 @@ class Trust:
     )
     ca_store: str | None = option(
         "CAstore",
-        FILE_OR_NONE,
+        URI_OR_NONE,
         None,
         "Trusted certificates, by a URI that OpenSSL can open.",
         since="5.75",
-        missing=not_yet("certificates are read from CAfile and CApath only"),
     )
     crl_file: str | None = option(
         "CRLfile",
         FILE_OR_NONE,
         None,
         "Revocation lists (PEM).",
-        missing=REVOCATION,
     )
     crl_path: str | None = option(
         "CRLpath",
         DIRECTORY_OR_NONE,
         None,
         "A directory of revocation lists, named by their hashes.",
-        missing=REVOCATION,
     )
     crl_check_chain: bool = option(
         "CRLcheckChain",
@@ -118,7 +123,6 @@ class Trust:
         False,
         "Check every certificate of the chain for revocation, not only the last.",
         since="5.80",
-        missing=REVOCATION,
     )
 
 
@@ -127,7 +131,7 @@ class Verification:
     """Which certificates of a peer pass.
 
     The four switches are evaluated in the order of their lines, and the last line wins.  A program that gives
-    none of request_cert and require_cert gets what verify, verify_chain and verify_peer imply.
+    none of request_cert and require_cert gets what verify, verify_chain, verify_peer and pin imply.
     """
 
     verify: int | None = option(
@@ -154,6 +158,15 @@ class Verification:
         "Demand a certificate with the name and key of one in CAfile or CApath.",
         since="5.34",
         also=_demanded,
+    )
+    pin: tuple[str, ...] = option(
+        "pin",
+        PIN,
+        (),
+        "Demand a certificate with one of these public keys; with verifyChain or verifyPeer both must hold.",
+        merge=Merge.LIST,
+        since="Culvert",
+        also=_pinned,
     )
     require_cert: bool = option(
         "requireCert",

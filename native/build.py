@@ -25,6 +25,7 @@ SOURCES = (
     "dial.c",
     "outbox.c",
     "secure.c",
+    "talk.c",
     "relay.c",
     "settle.c",
     "timers.c",

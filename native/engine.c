@@ -139,6 +139,9 @@ static void tunnel_step(struct tunnel *tunnel) {
     case PHASE_SETTLE:
         settle_step(tunnel);
         break;
+    case PHASE_TALK:
+        talk_step(tunnel);
+        break;
     }
 }
 

@@ -73,7 +73,7 @@ struct outbox {
 
 enum side { ACCEPTED = 0, DIALLED = 1 };
 
-enum phase { PHASE_REST, PHASE_HANDSHAKE, PHASE_DIAL, PHASE_RELAY, PHASE_SETTLE, PHASE_OVER };
+enum phase { PHASE_REST, PHASE_HANDSHAKE, PHASE_DIAL, PHASE_RELAY, PHASE_SETTLE, PHASE_OVER, PHASE_TALK };
 
 /* One direction, named by the side it reads from. */
 enum flow {
@@ -107,7 +107,11 @@ enum decision_kind {
     DECIDED_DIAL,
     DECIDED_RELAY,
     DECIDED_QUIET,           /* the last tunnel of a route that was told to `watch` is closed: `listener` has its handle */
+    DECIDED_TALK,            /* a side has octets, or took all that was to be sent */
 };
+
+#define TALK_NOTHING (-1)    /* no octet now */
+#define TALK_FAILED (-2)     /* `cause` and `error` of the tunnel say why */
 
 struct decision {
     uint32_t kind;
@@ -170,6 +174,8 @@ struct tunnel {
     uint8_t queued;          /* stands in engine->ready */
     uint8_t armed;           /* stands in a wheel */
     uint8_t ordered;         /* goes by the standing orders of its route */
+    uint8_t talk_side;       /* talk.c: the side that is spoken to or listened to */
+    uint8_t talk_sends;
     uint8_t peer_size;
     unsigned char peer[PEER_MAX];
     int32_t error;
@@ -295,6 +301,16 @@ int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout
 void handshake_step(struct tunnel *tunnel);
 int secure_flush(struct tunnel *tunnel);
 uint32_t secure_failure(struct tunnel *tunnel, int result);
+int secure_seal(struct tunnel *tunnel, const unsigned char *bytes, size_t size);
+int secure_seal_held(struct tunnel *tunnel);
+
+/* talk.c */
+int tunnel_peek(struct tunnel *tunnel, int side, unsigned char *bytes, uint32_t size);
+int tunnel_take(struct tunnel *tunnel, int side, uint32_t size);
+void tunnel_listen(struct tunnel *tunnel, int side, uint32_t timeout);
+int tunnel_say(struct tunnel *tunnel, int side, const unsigned char *bytes, uint32_t size, uint32_t timeout);
+void tunnel_part(struct tunnel *tunnel);
+void talk_step(struct tunnel *tunnel);
 
 /* relay.c */
 int tunnel_relay(struct tunnel *tunnel, uint32_t idle, uint32_t close, int tolerant);

@@ -44,37 +44,13 @@ static void flow_drop(struct tunnel *tunnel, int side, size_t lost) {
     outbox_free(owed);
 }
 
-/* Give plain bytes to OpenSSL; what it will not take during a renegotiation is held.  Returns 0, or -1: the TLS side
- * failed. */
-static int seal(struct tunnel *tunnel, const unsigned char *bytes, size_t size) {
-    size_t count;
-    ERR_clear_error();
-    while (size && SSL_write_ex(tunnel->ssl, bytes, size, &count)) {
-        tunnel->delivered[tunnel->secure] += count;
-        bytes += count;
-        size -= count;
-    }
-    return size && (secure_failure(tunnel, 0) != CAUSE_CLEAN || outbox_add(&tunnel->held, bytes, size) < 0) ? -1 : 0;
-}
-
-static int seal_held(struct tunnel *tunnel) {
-    struct outbox held = tunnel->held;
-    int status;
-    if (!outbox_size(&held))
-        return 0;
-    tunnel->held = (struct outbox){0};
-    status = seal(tunnel, held.bytes + held.start, outbox_size(&held));
-    outbox_free(&held);
-    return status < 0 ? -1 : secure_flush(tunnel);
-}
-
 /* Whether the direction from the plain side can take more: nothing is owed to the TLS peer. */
 static int secure_free(struct tunnel *tunnel) {
     size_t before = outbox_size(&tunnel->owed[tunnel->secure]);
     int owed = side_flush(tunnel, tunnel->secure);
     if (owed > 0)
         return 0;
-    if (owed < 0 || seal_held(tunnel) < 0) {
+    if (owed < 0 || secure_seal_held(tunnel) < 0) {
         flow_drop(tunnel, !tunnel->secure, before);
         return 0;
     }
@@ -91,7 +67,7 @@ static size_t seal_some(struct tunnel *tunnel) {
         if (count <= 0)
             break;
         fill += (size_t)count;
-        if (seal(tunnel, tunnel->engine->opened, (size_t)count) < 0) {
+        if (secure_seal(tunnel, tunnel->engine->opened, (size_t)count) < 0) {
             flow_drop(tunnel, plain, fill);
             break;
         }

@@ -94,6 +94,30 @@ uint32_t secure_failure(struct tunnel *tunnel, int result) {
     return watch->eof ? CAUSE_TRUNCATED : CAUSE_TLS;
 }
 
+/* Give plain bytes to OpenSSL; what it will not take during a renegotiation is held.  Returns 0, or -1: the TLS side
+ * failed. */
+int secure_seal(struct tunnel *tunnel, const unsigned char *bytes, size_t size) {
+    size_t count;
+    ERR_clear_error();
+    while (size && SSL_write_ex(tunnel->ssl, bytes, size, &count)) {
+        tunnel->delivered[tunnel->secure] += count;
+        bytes += count;
+        size -= count;
+    }
+    return size && (secure_failure(tunnel, 0) != CAUSE_CLEAN || outbox_add(&tunnel->held, bytes, size) < 0) ? -1 : 0;
+}
+
+int secure_seal_held(struct tunnel *tunnel) {
+    struct outbox held = tunnel->held;
+    int status;
+    if (!outbox_size(&held))
+        return 0;
+    tunnel->held = (struct outbox){0};
+    status = secure_seal(tunnel, held.bytes + held.start, outbox_size(&held));
+    outbox_free(&held);
+    return status < 0 ? -1 : secure_flush(tunnel);
+}
+
 /* With SSL_OP_NO_RENEGOTIATION OpenSSL answers a second ClientHello, or a HelloRequest, by a warning and goes on; we do
  * not (RFC 5246, 7.2.2, no_renegotiation). */
 static void refuse_renegotiation(const SSL *ssl, int where, int alert) {

@@ -110,6 +110,9 @@ static void timer_expire(struct tunnel *tunnel) {
     case PHASE_DIAL:
         tunnel_decide(tunnel, DECIDED_DIAL, CAUSE_CONNECT_TIMEOUT, 0);
         break;
+    case PHASE_TALK:
+        tunnel_decide(tunnel, DECIDED_TALK, CAUSE_BUSY, 0);
+        break;
     case PHASE_RELAY:
     case PHASE_SETTLE:
         engine_queue(tunnel);

@@ -15,6 +15,8 @@ struct tunnel {
     uint8_t secure;
     uint8_t flow[2];
     uint8_t first_end;
+    uint8_t cause;
+    int32_t error;
     uint8_t peer_size;
     unsigned char peer[...];
     struct route *route;
@@ -95,6 +97,11 @@ int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t ad
                 const struct socket_option *options, uint32_t option_count, uint32_t timeout);
 void tunnel_hang_up(struct tunnel *tunnel);
 int tunnel_descriptor(const struct tunnel *tunnel, int side);
+int tunnel_peek(struct tunnel *tunnel, int side, unsigned char *bytes, uint32_t size);
+int tunnel_take(struct tunnel *tunnel, int side, uint32_t size);
+void tunnel_listen(struct tunnel *tunnel, int side, uint32_t timeout);
+int tunnel_say(struct tunnel *tunnel, int side, const unsigned char *bytes, uint32_t size, uint32_t timeout);
+void tunnel_part(struct tunnel *tunnel);
 int tunnel_relay(struct tunnel *tunnel, uint32_t idle, uint32_t close, int tolerant);
 void tunnel_close(struct tunnel *tunnel, int reset_accepted, int reset_dialled);
 """

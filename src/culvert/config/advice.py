@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from culvert.config.draft import Draft
 from culvert.config.model import SERVICE, Service
+from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.config.tlsnames import VERSIONS
 from culvert.errors import ConfigWarning, printable
 
@@ -45,6 +46,7 @@ def _of_service(service: Service, own: Iterable[str]) -> Iterator[Advice]:
     for rule in _RULES:
         yield from rule(service)
     yield from _without_effect(service, frozenset(own))
+    yield from _unread(service, frozenset(own))
 
 
 def _unverified(service: Service) -> Iterator[Advice]:
@@ -124,6 +126,16 @@ def _without_effect(service: Service, own: frozenset[str]) -> Iterator[Advice]:
     for option in _ONE_SIDED:
         if option.mode != mode and option.attribute in own:
             yield option.attribute, f"{option.name} has no effect in the {mode} section [{service.name}]"
+
+
+def _unread(service: Service, own: frozenset[str]) -> Iterator[Advice]:
+    """Options for a protocol that this one does not read."""
+    side = PROTOCOLS[service.protocol].side(client=service.client) if service.protocol else None
+    read = side.reads if side else frozenset()
+    beside = f"with protocol = {service.protocol}" if service.protocol else "without protocol"
+    for attribute in sorted(own & (OPTIONS - read)):
+        if service.client or attribute == "protocol_host":  # else told already
+            yield attribute, f"{_spelling(attribute)} has no effect {beside} in [{service.name}]"
 
 
 def _repetitions(services: Iterable[Service]) -> Iterator[ConfigWarning]:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from culvert.engine.carrier import Carrier
-from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, Operation, Side, TunnelStopped
+from culvert.engine.endings import (
+    Cause,
+    DialFailed,
+    Ending,
+    HandshakeFailed,
+    Operation,
+    Side,
+    TalkFailed,
+    TunnelStopped,
+)
 from culvert.engine.engine import Engine
 from culvert.engine.loop import EngineLoop
 from culvert.engine.route import Listener, Route, SocketOptions
@@ -21,5 +30,6 @@ __all__ = [
     "Route",
     "Side",
     "SocketOptions",
+    "TalkFailed",
     "TunnelStopped",
 ]

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, Side, TunnelStopped
+from culvert.engine.endings import Cause, DialFailed, Ending, HandshakeFailed, Side, TalkFailed, TunnelStopped
 from culvert.openssl._lib import ffi, lib
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 # enum flow
 _PASSED: Final = 2
+# What tunnel_peek() tells beside a number of octets.
+_NOTHING_NOW: Final = -1
+_FAILED: Final = -2
 _FOREVER: Final = 0xFFFFFFFF
 # No timeout of a configuration needs more: 24 days in milliseconds.
 _LONGEST: Final = 0x7FFFFFFF
@@ -100,6 +103,44 @@ class Carrier:
         cause, errno = await _DECISION
         if cause:
             raise DialFailed(Cause(cause), errno)
+
+    async def send(self, side: Side, octets: bytes, timeout: float | None) -> None:
+        """Send octets before the relay, in clear or inside the side's TLS; returns when the kernel has all.
+
+        timeout: seconds in all, None for ever.  Raises TalkFailed.
+        """
+        status = lib.tunnel_say(self._cdata, side, octets, len(octets), milliseconds(timeout))
+        if status == _FAILED:
+            raise self._talk_failure()
+        if status:
+            await self._talk_decision()
+
+    async def listen(self, side: Side, timeout: float | None) -> None:
+        """Wait until a side has octets, or has ended; peek() tells.
+
+        timeout: seconds in all, None for ever.  Raises TalkFailed, with Cause.BUSY when nothing came.
+        """
+        lib.tunnel_listen(self._cdata, side, milliseconds(timeout))
+        await self._talk_decision()
+
+    def peek(self, side: Side, most: int) -> bytes | None:
+        """At most so many octets that a side has sent, which stay there; b"" at its end, None when there is
+        nothing now.  Raises TalkFailed.
+        """
+        found = ffi.new("unsigned char[]", most)
+        count = lib.tunnel_peek(self._cdata, side, found, most)
+        if count == _FAILED:
+            raise self._talk_failure()
+        return None if count == _NOTHING_NOW else ffi.buffer(found, count)[:]
+
+    def take(self, side: Side, count: int) -> None:
+        """Remove octets that peek() has shown.  Raises TalkFailed."""
+        if lib.tunnel_take(self._cdata, side, count) == _FAILED:
+            raise self._talk_failure()
+
+    def part(self) -> None:
+        """Tell the TLS side, if there is one, that this is the end (close_notify)."""
+        lib.tunnel_part(self._cdata)
 
     async def relay(self, idle: float | None, close: float | None, *, tolerant: bool) -> Ending:
         """Relay until both directions are over.
@@ -224,6 +265,14 @@ class Carrier:
             if awaited is not _DECISION:
                 life.close()
                 self._engine.crashed(self, TypeError(f"a tunnel awaited {awaited!r} without outside()"))
+
+    async def _talk_decision(self) -> None:
+        cause, errno = await _DECISION
+        if cause:
+            raise TalkFailed(Cause(cause), errno, self._tls_errors())
+
+    def _talk_failure(self) -> TalkFailed:
+        return TalkFailed(Cause(self._cdata.cause), self._cdata.error, self._tls_errors())
 
     def _tls_errors(self) -> tuple[int, ...]:
         first, last = self._cdata.tls_errors

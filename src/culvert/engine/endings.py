@@ -89,6 +89,12 @@ class DialFailed(OperationFailed):
     doing = "connect"
 
 
+class TalkFailed(OperationFailed):
+    """A side could not be read from or written to before the relay; BUSY when it took too long."""
+
+    doing = "negotiate"
+
+
 class TunnelStopped(TunnelError):
     """The tunnel was ended from outside: its service stops."""
 

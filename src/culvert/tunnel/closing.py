@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from culvert.engine import Carrier, Cause, Ending, HandshakeFailed
+from culvert.engine import Carrier, Cause, Ending, HandshakeFailed, TalkFailed
 from culvert.engine.endings import describe
+from culvert.negotiate.failures import NegotiationFailed
 from culvert.observe.log import DEBUG, ERR, INFO
 from culvert.tls import failure_line, failure_lines
 from culvert.tunnel.plan import Say
@@ -65,6 +66,17 @@ def say_handshake_failure(say: Say, failure: HandshakeFailed, *, server: bool, p
         return
     for level, text in failure_lines(server, failure.tls_errors, failure.errno, peer):
         say(level, text)
+
+
+def say_negotiation_failure(say: Say, failure: NegotiationFailed | TalkFailed) -> None:
+    """The line for a negotiation that came to nothing."""
+    if isinstance(failure, NegotiationFailed):
+        if text := str(failure):
+            say(ERR, text)
+    elif failure.cause is Cause.BUSY:
+        say(INFO, "s_read_eof: s_poll_wait: TIMEOUTbusy exceeded: sending reset")
+    else:
+        say(ERR, f"s_read: {failure.reason}")
 
 
 class Closing:

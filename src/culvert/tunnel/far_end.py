@@ -43,12 +43,16 @@ class FarEnd:
         self._turns = itertools.count(start)
         self._only = len(plan.destinations) == 1
 
-    async def dial(self, carrier: Carrier, logged: int, say: Say) -> Endpoint:
+    async def dial(
+        self, carrier: Carrier, logged: int, say: Say, instead: Sequence[Endpoint] | None = None
+    ) -> Endpoint:
         """Connect the carrier's far side, and say whereto.  Raises Unreachable when every address failed.
 
-        logged: the level up to which there is a log; say: takes its lines.
+        logged: the level up to which there is a log; say: takes its lines.  instead: where to connect to
+        instead of the far end of the configuration.
         """
-        for endpoint in self._in_turn(await self._destinations(carrier, say), say):
+        found = await self._destinations(carrier, say) if instead is None else instead
+        for endpoint in self._in_turn(found, say):
             if await self._try(carrier, endpoint, logged, say):
                 return endpoint
         say(ERR, _NO_MORE)

@@ -12,8 +12,19 @@ from collections.abc import Coroutine, Iterable
 from errno import EAGAIN
 from typing import TYPE_CHECKING, Any
 
-from culvert.engine import Carrier, Cause, DialFailed, Ending, HandshakeFailed, Operation, Side, TunnelStopped
+from culvert.engine import (
+    Carrier,
+    Cause,
+    DialFailed,
+    Ending,
+    HandshakeFailed,
+    Operation,
+    Side,
+    TalkFailed,
+    TunnelStopped,
+)
 from culvert.errors import TlsError
+from culvert.negotiate.failures import NegotiationFailed
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, Log
@@ -22,18 +33,21 @@ from culvert.tunnel.far_end import Unreachable
 from culvert.tunnel.states import SUCCESSORS, State
 
 if TYPE_CHECKING:
+    from culvert.negotiate.registry import Begin
     from culvert.openssl.session import Session
     from culvert.tunnel.service import RunningService
+    from culvert.tunnel.talking import Talking
 
 
 class Tunnel:
     """A connection that a service has accepted, and what becomes of it."""
 
-    __slots__ = ("_log", "_service", "carrier", "session", "state")
+    __slots__ = ("_log", "_service", "_talking", "carrier", "session", "state")
 
     def __init__(self, service: RunningService, carrier: Carrier) -> None:
         self._service = service
         self._log: Log | None = None
+        self._talking: Talking | None = None
         self.carrier = carrier
         self.session: Session | None = None
         self.state = State.ADMITTING
@@ -62,14 +76,24 @@ class Tunnel:
         await self._to_the_end(self._failed(operation, cause, errno))
 
     async def _steps(self) -> Ending:
-        """Handshake and dial, in the order of the mode, then relay."""
+        """Handshake and dial, in the order of the mode, and what the protocol says between; then relay."""
         service = self._service
-        if service.client:
+        hooks = service.plan.hooks
+        if hooks is not None:
+            await self._negotiate(hooks.early)
+        if service.client or (hooks is not None and hooks.dials_first):
             endpoint = await self._dial()
-            await self._handshake(Side.DIALLED, service.far_end.session_key(endpoint))
+            if hooks is not None:
+                await self._negotiate(hooks.middle)
+            key = service.far_end.session_key(endpoint) if service.client else None
+            await self._handshake(Side.DIALLED if service.client else Side.ACCEPTED, key)
         else:
             await self._handshake(Side.ACCEPTED, None)
+            if hooks is not None:
+                await self._negotiate(hooks.middle)
             await self._dial()
+        if hooks is not None:
+            await self._negotiate(hooks.late)
         return await self._relay()
 
     async def _failed(self, operation: Operation, cause: Cause, errno: int) -> Ending:
@@ -91,6 +115,8 @@ class Tunnel:
             end = self._handshake_failed(failure)
         except (TunnelStopped, Unreachable):
             pass  # who raised them has written the line
+        except (NegotiationFailed, TalkFailed) as failure:
+            end = self._negotiation_failed(failure)
         except TlsError as error:
             self.say(ERR, str(error))
         except Exception:  # noqa: BLE001 - a fault of ours ends this tunnel, and no other
@@ -100,7 +126,19 @@ class Tunnel:
 
     async def _dial(self) -> Endpoint:
         self._enter(State.DIALLING)
-        return await self._service.far_end.dial(self.carrier, self._service.level, self.say)
+        target = self._talking.target if self._talking is not None else None
+        return await self._service.far_end.dial(self.carrier, self._service.level, self.say, target)
+
+    async def _negotiate(self, begin: Begin | None) -> None:
+        """Hold one script of the service's protocol, if it has one here."""
+        if begin is None:
+            return
+        self._enter(State.NEGOTIATING)
+        if self._talking is None:
+            from culvert.tunnel.talking import Talking  # only services with a protocol pay for the import
+
+            self._talking = Talking(self.carrier, self.say)
+        await self._talking.hold(begin, self._service.plan.service)
 
     async def _handshake(self, side: Side, destination: str | None) -> None:
         self._enter(State.HANDSHAKING)
@@ -134,6 +172,13 @@ class Tunnel:
         if failure.cause is Cause.EOF or closing.alert_was_sent(failure.cause, failure.tls_errors):
             return closing.ALERTED
         return closing.BROKEN
+
+    def _negotiation_failed(self, failure: NegotiationFailed | TalkFailed) -> closing.Closing:
+        closing.say_negotiation_failure(self.say, failure)
+        if isinstance(failure, TalkFailed) or not failure.orderly:
+            return closing.BROKEN
+        self.carrier.part()
+        return closing.CLEAN
 
     def _close(self, end: closing.Closing) -> None:
         self._enter(State.CLOSED)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from culvert import tls
 from culvert.config.model import Configuration, Service
@@ -15,6 +16,9 @@ from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO
+
+if TYPE_CHECKING:
+    from culvert.negotiate.registry import Hooks
 
 Say = Callable[[int, str], None]
 
@@ -27,6 +31,7 @@ class ServicePlan:
     sources: the own addresses for dialling, by address family; empty when the kernel chooses.
     dial_options: set on every dialled socket; accept_options: on every accepted one that did not inherit
     them.
+    hooks: the scripts of its protocol, None when it speaks none.
     """
 
     service: Service
@@ -35,6 +40,7 @@ class ServicePlan:
     sources: dict[int, Endpoint]
     dial_options: SocketOptions
     accept_options: sockets.Compiled
+    hooks: Hooks | None = None
 
 
 def plan_services(
@@ -74,7 +80,16 @@ def plan_service(service: Service, say: Say = lambda _level, _text: None) -> Ser
         _sources(service),
         SocketOptions(dial_options),
         accept_options,
+        _hooks(service),
     )
+
+
+def _hooks(service: Service) -> Hooks | None:
+    if service.protocol is None:
+        return None
+    from culvert.negotiate.registry import hooks  # only services with a protocol pay for the import
+
+    return hooks(service.protocol, client=service.client)
 
 
 def _destinations(service: Service, say: Say) -> tuple[Endpoint, ...]:

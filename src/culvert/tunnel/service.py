@@ -126,7 +126,7 @@ class RunningService:
         context = plan.policy.silent_context
         if context is None or self.level >= NOTICE or len(plan.destinations) != 1:
             return
-        if plan.accept_options or plan.sources:
+        if plan.accept_options or plan.sources or plan.hooks is not None:
             return
         self._route.order(
             context,

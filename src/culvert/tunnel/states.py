@@ -1,4 +1,7 @@
-"""The states of a tunnel and which may follow which; a client-mode tunnel dials before it shakes hands."""
+"""The states of a tunnel and which may follow which; a client-mode tunnel dials before it shakes hands.
+
+A protocol negotiates before, between or behind the handshake and the dial.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ class State(Enum):
     ADMITTING = "admitting"
     HANDSHAKING = "handshaking"
     DIALLING = "dialling"
+    NEGOTIATING = "negotiating"
     RELAYING = "relaying"
     CLOSED = "closed"
 
 
 SUCCESSORS: Final[dict[State, frozenset[State]]] = {
-    State.ADMITTING: frozenset({State.HANDSHAKING, State.DIALLING, State.CLOSED}),
-    State.HANDSHAKING: frozenset({State.DIALLING, State.RELAYING, State.CLOSED}),
-    State.DIALLING: frozenset({State.HANDSHAKING, State.RELAYING, State.CLOSED}),
+    State.ADMITTING: frozenset({State.NEGOTIATING, State.HANDSHAKING, State.DIALLING, State.CLOSED}),
+    State.HANDSHAKING: frozenset({State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}),
+    State.DIALLING: frozenset({State.NEGOTIATING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
+    State.NEGOTIATING: frozenset({State.DIALLING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
     State.RELAYING: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),
 }

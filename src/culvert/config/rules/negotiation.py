@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from culvert.config.options import not_yet
 from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
-from culvert.config.table.endpoints import CLIENT_PROTOCOLS, SERVER_PROTOCOLS
+from culvert.config.table.protocols import PROTOCOLS
 
 
 def _protocol(case: Case) -> Iterator[Complaint]:
@@ -14,12 +15,20 @@ def _protocol(case: Case) -> Iterator[Complaint]:
         return
     if service.transport == "udp":
         yield "protocol", "Protocol not supported"
-    if service.client and service.protocol not in CLIENT_PROTOCOLS:
-        yield "protocol", "The configured protocol is not supported in the client mode"
-    if not service.client and service.protocol not in SERVER_PROTOCOLS:
-        yield "protocol", "The configured protocol is not supported in the server mode"
+    mode = "client" if service.client else "server"
+    side = PROTOCOLS[service.protocol].side(client=service.client)
+    if side is None:
+        yield "protocol", f"The configured protocol is not supported in the {mode} mode"
     if service.client and service.protocol == "connect" and not service.protocol_host:
         yield "protocol", "protocolHost not specified"
+    if side is not None and not side.made:
+        yield "protocol", not_yet(f"{service.protocol} is not spoken in the {mode} mode")
+
+
+def _authentication(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.protocol_authentication == "ntlm" and (service.protocol == "smtp" or not service.protocol):
+        yield "protocol_authentication", "ntlm is for protocol = connect alone"
 
 
 def _redirect(case: Case) -> Iterator[Complaint]:
@@ -36,5 +45,6 @@ def _redirect(case: Case) -> Iterator[Complaint]:
 
 RULES: tuple[Rule, ...] = (
     (("client", "protocol", "protocol_host", "transport"), _protocol),
+    (("protocol", "protocol_authentication"), _authentication),
     ((*VERIFY, "client", "redirect", "protocol"), _redirect),
 )

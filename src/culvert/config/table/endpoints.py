@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from culvert.config.options import Merge, not_yet, option
 from culvert.config.sockets import DEFAULTS, SOCKET, SocketOption, merge
+from culvert.config.table.protocols import PROTOCOLS
 from culvert.config.values import (
     ADDRESS,
     FILE,
@@ -159,24 +160,9 @@ class Negotiation:
 
     protocol: str | None = option(
         "protocol",
-        choice(
-            "capwin",
-            "capwinctrl",
-            "cifs",
-            "connect",
-            "imap",
-            "ldap",
-            "nntp",
-            "pgsql",
-            "pop3",
-            "proxy",
-            "smtp",
-            "socks",
-            reason="Protocol not supported",
-        ),
+        choice(*PROTOCOLS, reason="Protocol not supported"),
         None,
-        "Negotiate in this protocol before the tunnel opens.",
-        missing=not_yet("no application protocol is spoken before TLS"),
+        "Negotiate in this protocol before the tunnel opens; see docs/protocols.md.",
     )
     protocol_authentication: str = option(
         "protocolAuthentication",
@@ -184,7 +170,6 @@ class Negotiation:
         "basic",
         "How to authenticate: basic or ntlm for connect, plain or login for smtp.",
         mode="client",
-        missing=not_yet("no application protocol is spoken before TLS"),
     )
     protocol_domain: str | None = option(
         "protocolDomain",
@@ -193,7 +178,7 @@ class Negotiation:
         "The domain of NTLM.",
         mode="client",
         since="5.24",
-        missing=not_yet("no application protocol is spoken before TLS"),
+        missing=not_yet("there is no NTLM"),
     )
     protocol_header: tuple[str, ...] = option(
         "protocolHeader",
@@ -203,14 +188,13 @@ class Negotiation:
         merge=Merge.LIST,
         mode="client",
         since="5.58",
-        missing=not_yet("no application protocol is spoken before TLS"),
+        missing=not_yet("no HTTP proxy is asked for a connection"),
     )
     protocol_host: str | None = option(
         "protocolHost",
         SOME_TEXT,
         None,
         "The destination to ask the proxy for, or the own name to tell a mail server.",
-        missing=not_yet("no application protocol is spoken before TLS"),
     )
     protocol_password: str | None = option(
         "protocolPassword",
@@ -219,7 +203,6 @@ class Negotiation:
         "The password for the proxy or the mail server.",
         mode="client",
         secret=True,
-        missing=not_yet("no application protocol is spoken before TLS"),
     )
     protocol_username: str | None = option(
         "protocolUsername",
@@ -227,13 +210,7 @@ class Negotiation:
         None,
         "The user name for the proxy or the mail server.",
         mode="client",
-        missing=not_yet("no application protocol is spoken before TLS"),
     )
 
 
-# Sections have these modes of a protocol; the rest of the pairs do not exist.
-CLIENT_PROTOCOLS = frozenset(
-    ("capwin", "capwinctrl", "cifs", "connect", "imap", "ldap", "nntp", "pgsql", "pop3", "smtp", "socks")
-)
-SERVER_PROTOCOLS = frozenset(("capwin", "cifs", "connect", "imap", "pgsql", "pop3", "proxy", "smtp", "socks"))
 STACK = number("Illegal thread stack size", 1)

@@ -1,0 +1,63 @@
+"""The application protocols: their names, in which mode each can be spoken, and which options it reads.
+
+What they say stands in culvert.negotiate, one module for each; a test compares the names and modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Side(NamedTuple):
+    """A protocol in one mode.
+
+    reads: the attributes of the options for it.  made: whether this version of Culvert speaks it.
+    """
+
+    reads: frozenset[str] = frozenset()
+    made: bool = True
+
+
+class Protocol(NamedTuple):
+    """A protocol; a mode that it does not have is None."""
+
+    client: Side | None = None
+    server: Side | None = None
+
+    def side(self, *, client: bool) -> Side | None:
+        """The protocol in a mode."""
+        return self.client if client else self.server
+
+
+def _reads(*attributes: str, made: bool = True) -> Side:
+    return Side(frozenset(attributes), made)
+
+
+_NOT_MADE = Side(made=False)
+_PLAIN = Side()
+_LOGIN = ("protocol_username", "protocol_password", "protocol_authentication")
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        "capwin": Protocol(_NOT_MADE, _reads("protocol_host", made=False)),
+        "capwinctrl": Protocol(_NOT_MADE),
+        "cifs": Protocol(_NOT_MADE, _NOT_MADE),
+        "connect": Protocol(
+            _reads("protocol_host", "protocol_header", "protocol_domain", *_LOGIN, made=False), _NOT_MADE
+        ),
+        "imap": Protocol(_NOT_MADE, _NOT_MADE),
+        "ldap": Protocol(_NOT_MADE),
+        "nntp": Protocol(_NOT_MADE),
+        "pgsql": Protocol(_NOT_MADE, _NOT_MADE),
+        "pop3": Protocol(_NOT_MADE, _NOT_MADE),
+        "proxy": Protocol(None, _NOT_MADE),
+        "smtp": Protocol(_reads("protocol_host", *_LOGIN), _NOT_MADE),
+        "socks": Protocol(_reads("protocol_host", made=False), _NOT_MADE),
+    }
+)
+"""Protocol names as the manual spells them."""
+
+OPTIONS = frozenset(("protocol_domain", "protocol_header", "protocol_host", *_LOGIN))
+"""Attributes that only protocols read."""

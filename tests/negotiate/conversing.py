@@ -1,0 +1,78 @@
+"""Holds a script's conversation in memory: both peers are octets that are there from the start, or lines that
+come when their turn has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from culvert.negotiate.negotiation import Budget, Negotiation
+from culvert.negotiate.steps import (
+    Fact,
+    Host,
+    Learn,
+    Outcome,
+    Peer,
+    Receive,
+    Resolve,
+    Script,
+    Send,
+    Silent,
+    Speaks,
+)
+
+FACTS: Mapping[Fact, object] = {Fact.PEER_ADDRESS: ("192.0.2.1", 1234), Fact.OWN_ADDRESS: ("192.0.2.2", 25)}
+
+
+@dataclass
+class Conversation:
+    """What was said. left: octets that nobody took."""
+
+    sent: dict[Peer, bytes] = field(default_factory=lambda: {Peer.NEAR: b"", Peer.FAR: b""})
+    left: dict[Peer, bytes] = field(default_factory=dict)
+    log: list[tuple[int, str]] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+
+def converse(
+    script: Script,
+    near: bytes = b"",
+    far: bytes = b"",
+    *,
+    size: int = 0,
+    early: bytes = b"",
+    speaks: bool = False,
+    names: Callable[[str, str], tuple[Host, ...]] = lambda _host, _port: (),
+    facts: Mapping[Fact, object] = FACTS,
+    budget: Budget | None = None,
+    into: Conversation | None = None,
+) -> Conversation:
+    """Run a script to its end.
+
+    near, far: all that the peers say; they end their streams behind it.  size: octets that are shown at a
+    time, 0 for all.  early: what a peer has sent where it should wait.  speaks: whether a peer speaks first.
+    into: takes what is known when the script fails.
+    """
+    it = into or Conversation()
+    it.left.update({Peer.NEAR: near, Peer.FAR: far})
+    negotiation = Negotiation(script, lambda level, text: it.log.append((level, text)), budget)
+    while (step := negotiation.question) is not None:
+        match step:
+            case Receive(peer):
+                octets = it.left[peer][: size or None][: negotiation.wanted]
+                if not octets:
+                    negotiation.ended()
+                it.left[peer] = it.left[peer][negotiation.feed(octets) :]
+            case Send(peer, octets):
+                it.sent[peer] += octets
+                negotiation.answer()
+            case Silent():
+                negotiation.answer(early)
+            case Speaks():
+                negotiation.answer(speaks)
+            case Resolve(host, port):
+                negotiation.answer(names(host, port))
+            case Learn(fact):
+                negotiation.answer(facts[fact])
+    it.outcome = negotiation.outcome
+    return it

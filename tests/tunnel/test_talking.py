@@ -1,0 +1,160 @@
+"""Negotiations over real sockets: order of the phases, deadlines, endings, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import culvert
+from culvert import Address, Service
+from tests.pki import Pki
+
+SECONDS = 20.0
+Serve = Callable[[Reader, Writer], Awaitable[None]]
+
+
+def run(main: Awaitable[None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(SECONDS):
+            await main
+
+    with asyncio.Runner(loop_factory=culvert.EngineLoop) as runner:
+        runner.run(bounded())
+
+
+def smtp_client(pki: Pki, port: int, **options: object) -> Service:
+    return Service(
+        name="mail",
+        client=True,
+        accept=(Address.parse("127.0.0.1:0"),),
+        connect=(Address.parse(f"127.0.0.1:{port}"),),
+        protocol="smtp",
+        verify_chain=True,
+        ca_file=str(pki.ca),
+        debug=7,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+async def mail_server(pki: Pki, reader: Reader, writer: Writer, heard: list[bytes]) -> None:
+    """Greets, takes STARTTLS, and then echoes what it is sent."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki.server.both)
+    writer.write(b"220-one\r\n220 two\r\n")
+    for answer in (b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"):
+        heard.append(await reader.readline())
+        writer.write(answer)
+    await writer.start_tls(context)
+    for answer in (b"250 mx\r\n", b"235 ok\r\n"):
+        heard.append(await reader.readline())
+        writer.write(answer)
+    writer.write(await reader.readexactly(5))
+    writer.close()
+
+
+def test_a_client_negotiates_in_clear_and_then_inside_tls(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[bytes] = []
+    caplog.set_level(logging.DEBUG, "culvert")
+
+    async def main() -> None:
+        async def serve(reader: Reader, writer: Writer) -> None:
+            await mail_server(pki, reader, writer, heard)
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            service = smtp_client(pki, port, protocol_username="u", protocol_password="hidden-word")
+            async with culvert.open_tunnel(service) as tunnel:
+                reader, writer = await asyncio.open_connection("127.0.0.1", tunnel.port)
+                writer.write(b"hello")
+                assert await reader.read() == b"220-one\r\n220 two\r\nhello"
+                writer.close()
+                await writer.wait_closed()
+
+    run(main())
+    assert heard == [
+        b"EHLO localhost\r\n",
+        b"STARTTLS\r\n",
+        b"EHLO localhost\r\n",
+        b"AUTH PLAIN AHUAaGlkZGVuLXdvcmQ=\r\n",
+    ]
+    lines = [each.getMessage() for each in caplog.records]
+    assert " -> STARTTLS" in lines and " <- 220 go" in lines
+    assert not any("AHUAaGlkZGVuLXdvcmQ" in each or "hidden-word" in each for each in lines)
+    # What was negotiated is not counted.
+    assert "Connection closed: 5 byte(s) sent to TLS, 5 byte(s) sent to socket" in lines
+
+
+async def _answered(pki: Pki, serve: Serve, **options: object) -> bytes | type[Exception]:
+    """What a client of the tunnel has read at the end, or the exception that it met."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        service = smtp_client(pki, server.sockets[0].getsockname()[1], **options)
+        async with culvert.open_tunnel(service) as tunnel:
+            reader, writer = await asyncio.open_connection("127.0.0.1", tunnel.port)
+            try:
+                return await reader.read()
+            except OSError as error:
+                return type(error)
+            finally:
+                writer.close()
+
+
+def test_a_server_without_tls_is_refused_by_a_reset(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "culvert")
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        writer.write(b"220 mx\r\n")
+        await reader.readline()
+        writer.write(b"502 \x1b[2J\r\n")
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        assert await _answered(pki, serve) is ConnectionResetError
+
+    run(main())
+    lines = [each.getMessage() for each in caplog.records]
+    assert "Remote server is not RFC 1425 compliant: 502 \\x1b[2J" in lines
+    assert "Connection reset: 0 byte(s) sent to TLS, 0 byte(s) sent to socket" in lines
+
+
+def test_octets_behind_the_go_ahead_never_reach_the_client(
+    pki: Pki, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        writer.write(b"220 mx\r\n")
+        await reader.readline()
+        writer.write(b"250 STARTTLS\r\n")
+        await reader.readline()
+        writer.write(b"220 go\r\n250 injected\r\n")
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        assert await _answered(pki, serve) is ConnectionResetError
+
+    run(main())
+    assert "Plaintext behind the go-ahead of TLS: 250 injected" in caplog.text
+
+
+def test_a_peer_that_drips_octets_is_ended_within_the_busy_time(
+    pki: Pki, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "culvert")
+
+    async def serve(_reader: Reader, writer: Writer) -> None:
+        while not writer.is_closing():
+            writer.write(b"2")
+            await writer.drain()
+            await asyncio.sleep(0.02)  # faster than the time-out: it must not be prolonged
+
+    async def main() -> None:
+        assert await _answered(pki, serve, timeout_busy=0.3) is ConnectionResetError
+
+    run(main())
+    assert "TIMEOUTbusy exceeded: sending reset" in caplog.text

@@ -29,6 +29,7 @@ SOURCES = (
     "relay.c",
     "settle.c",
     "timers.c",
+    "tickets.c",
 )
 
 # In the order in which their types are needed.
@@ -44,6 +45,7 @@ DECLARATIONS = (
     "revocation",
     "store",
     "engine",
+    "tickets",
 )
 
 
@@ -91,7 +93,7 @@ def _builder() -> FFI:
         "\n".join([*preamble, version, *custom]),
         sources=[str(base / name) for name in SOURCES],
         include_dirs=[str(base)],
-        depends=[str(base / "engine.h")],
+        depends=[str(base / "engine.h"), str(base / "tickets.h")],
         libraries=["ssl", "crypto"],
         extra_compile_args=compile_flags,
         extra_link_args=link_flags,

@@ -29,6 +29,7 @@ OPTIONS = (
 
 INCLUDES = """
 #include <string.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 """
 
@@ -98,7 +99,6 @@ long SSL_CTX_set_session_cache_mode(SSL_CTX *, long);
 long SSL_CTX_set_timeout(SSL_CTX *, long);
 int SSL_CTX_set_session_id_context(SSL_CTX *, const unsigned char *, unsigned int);
 int SSL_CTX_set_num_tickets(SSL_CTX *, size_t);
-int SSL_CTX_set_tlsext_ticket_keys(SSL_CTX *, void *, int);
 int culvert_ciphers_include_dh(SSL_CTX *);
 const char *culvert_cipher_at(SSL_CTX *, int);
 
@@ -251,6 +251,8 @@ static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
 {
     int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
     (void)ssl, (void)name, (void)name_size, (void)unused;
+    if (!opened)
+        ERR_clear_error(); /* to SSL_get_error(3) a strange ticket is a failure of the handshake */
     if (!opened || !culvert_session_is_current(session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;

@@ -111,11 +111,19 @@ def context(pki: Pki) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(pki.root.ca))
 
 
-def connect(pki: Pki, place: tuple[str, int]) -> ssl.SSLSocket:
-    """A tunnel to the service, handshake done."""
+def connect(
+    pki: Pki,
+    place: tuple[str, int],
+    believes: ssl.SSLContext | None = None,
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLSocket:
+    """A tunnel to the service, handshake done; ``session``, of the context ``believes``, is offered."""
     raw = socket.create_connection(place, timeout=PATIENCE)
     try:
-        return context(pki).wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False)
+        believes = believes or context(pki)
+        return believes.wrap_socket(
+            raw, server_hostname="localhost", suppress_ragged_eofs=False, session=session
+        )
     except BaseException:
         raw.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.daemon.scene import (
     ask_once,
     configuration,
     connect,
+    context,
     culvert,
     echoing,
     reload,
@@ -51,6 +53,24 @@ def test_a_new_configuration_is_taken_over_and_old_tunnels_go_on(proxy: Proxy, p
             ask(new)
             ask(old)
             proxy.wait_line(f"s_connect: connected 127.0.0.1:{other.port}")
+
+
+def test_a_ticket_from_before_a_reload_resumes_unless_the_service_is_another(proxy: Proxy, pki: Pki) -> None:
+    believes = context(pki)
+
+    def resumed(saved: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+        with connect(pki, proxy.address, believes, saved) as tunnel:
+            ask(tunnel)
+            return bool(tunnel.session_reused), tunnel.session
+
+    _, first = resumed(None)
+    reload(proxy)
+    again, second = resumed(first)
+    assert again
+    text = (proxy.folder / "culvert.conf").read_text()
+    rewrite(proxy, text.replace("[web]", "[other]"))
+    reload(proxy)
+    assert resumed(second)[0] is False
 
 
 def test_old_workers_end_with_their_last_tunnel(proxy: Proxy, pki: Pki) -> None:

@@ -14,8 +14,11 @@ from culvert.config.values import Address
 from culvert.errors import ConfigErrors, Where
 from culvert.openssl.context import Context
 from culvert.tls import resumption
+from culvert.tls.assembly import build
 from culvert.tls.faults import Faults
-from culvert.tls.resumption import session_context, ticket_keys
+from culvert.tls.passphrases import REMEMBERED
+from culvert.tls.resumption import session_context
+from culvert.tls.tickets import Chains, fixed_key
 from culvert.tls.trust import load_trust
 from tests.openssl.memory import Ours, Theirs, shake
 from tests.pki import Pki
@@ -110,7 +113,7 @@ def test_two_instances_with_the_same_secrets_share_tickets(pki: Pki, version: ss
 
 
 def test_two_instances_without_secrets_share_nothing(pki: Pki) -> None:
-    one, other = (tls.build(server(pki)) for _ in range(2))
+    one, other = (build(server(pki), REMEMBERED, Chains()) for _ in range(2))
     assert resumes(pki, one, one)
     assert not resumes(pki, one, other)
 
@@ -118,17 +121,17 @@ def test_two_instances_without_secrets_share_nothing(pki: Pki) -> None:
 @pytest.mark.parametrize("size", [16, 32])
 @pytest.mark.parametrize("which", ["key", "mac"])
 def test_a_zero_octet_at_any_place_of_a_secret_counts(size: int, which: str) -> None:
-    def keys(secret: bytes) -> bytes:
-        """The part of the keys that this secret makes, without their name."""
-        return ticket_keys(secret, MAC)[48:] if which == "key" else ticket_keys(KEY, secret)[16:48]
+    def name(secret: bytes) -> bytes:
+        return (fixed_key(secret, MAC) if which == "key" else fixed_key(KEY, secret)).name
 
     base = bytes(range(1, size + 1))
-    made = {keys(base)}
+    made = {name(base)}
     for place in range(size):
         zeroed = base[:place] + b"\0" + base[place + 1 :]
-        made.add(keys(zeroed))
+        assert zeroed in fixed_key(zeroed, zeroed)[1:]
+        made.add(name(zeroed))
         for behind in range(place + 1, size):  # what stands behind the zero octet still counts
-            made.add(keys(zeroed[:behind] + b"\xff" + zeroed[behind + 1 :]))
+            made.add(name(zeroed[:behind] + b"\xff" + zeroed[behind + 1 :]))
     assert len(made) == 1 + size + size * (size - 1) // 2
 
 
@@ -140,11 +143,9 @@ def test_tickets_under_secrets_with_a_zero_octet_resume_on_another_instance(pki:
 
 
 def test_secrets_of_16_octets_are_not_those_of_32(pki: Pki) -> None:
-    short = ticket_keys(KEY[:16], MAC[:16])
-    assert len(short) == 80
-    assert short != ticket_keys(KEY[:16] + bytes(16), MAC[:16])
-    one, other = (tls.build(server(pki, **secrets(KEY[:16], MAC[:16]))) for _ in range(2))
-    assert resumes(pki, one, other)
+    one = tls.build(server(pki, **secrets(KEY[:16], MAC[:16])))
+    assert resumes(pki, one, tls.build(server(pki, **secrets(KEY[:16], MAC[:16]))))
+    assert not resumes(pki, one, tls.build(server(pki, **secrets(KEY[:16] + bytes(16), MAC[:16]))))
 
 
 @pytest.mark.parametrize("changed", [{"key": bytes(32)}, {"mac": bytes(32)}])

@@ -34,6 +34,7 @@ from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids, SharedCounter
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING
 from culvert.observe.outlet import Outlet, discard
+from culvert.tls import tickets
 
 DAY_SECONDS: Final = 24 * 3600.0
 """How often the log file is opened anew without being asked."""
@@ -126,9 +127,10 @@ class Supervisor:
                     member.ready = True  # or dead, of which SIGCHLD tells
 
     def _patience(self) -> float:
-        """Milliseconds until something is due."""
+        """Milliseconds until something is due; ticket keys that were due before are forgotten."""
         now = time.monotonic()
-        times = [self._next_day - now, self._crew.seconds_to_next(), self._kill_at and self._kill_at - now]
+        soon = self._crew.seconds_to_next(), tickets.KEPT.turn()
+        times = [self._next_day - now, *soon, self._kill_at and self._kill_at - now]
         return max(0.0, min(each for each in times if each is not None)) * 1000 + 1
 
     # Signals

@@ -31,6 +31,7 @@ class Engine:
             raise MemoryError("no engine")
         self.descriptor: int = self.cdata.epoll
         self.on_crash: Crash | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None  # that it lives in, or under
         self.routes: dict[int, Route] = {}
         self.listeners: dict[int, Listener] = {}
         self._carriers: dict[int, Carrier] = {}
@@ -66,7 +67,7 @@ class Engine:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Live under ``loop``, any loop that has add_reader()."""
-        self._loop = loop
+        self.loop = self._loop = loop
         loop.add_reader(self.descriptor, self._turn)
 
     def close(self) -> None:

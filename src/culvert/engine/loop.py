@@ -120,6 +120,7 @@ class EngineLoop(asyncio.SelectorEventLoop):
         self.engine = Engine()
         self._engine_selector = EngineSelector(self.engine)
         super().__init__(self._engine_selector)
+        self.engine.loop = self
 
     def call_soon(
         self,

@@ -30,9 +30,6 @@ READ_BUFFER = 64 * 1024
 TICKETS_PER_HANDSHAKE = 1
 """A second TLS 1.3 ticket costs about 35 us, and few clients want two."""
 
-TICKET_KEY_SIZE = 80
-"""Octets: 16 of name, 32 for HMAC-SHA256, 32 for AES-256 (SSL_CTX_set_tlsext_ticket_keys)."""
-
 VERSIONS = {
     "SSLv3": lib.SSL3_VERSION,
     "TLSv1": lib.TLS1_VERSION,
@@ -59,6 +56,7 @@ class Context:
         self._store: SessionStore | None = None
         self._memory: SessionMemory | None = None
         self._watched = not server
+        self.leaves: list[Certificate] = []
         register_context(self, self._ctx)
         lib.SSL_CTX_set_mode(self._ctx, _MODE)
         lib.SSL_CTX_set_read_ahead(self._ctx, 1)
@@ -144,6 +142,7 @@ class Context:
         begin()
         stack = _stack(above)
         check(lib.SSL_CTX_use_cert_and_key(self._ctx, leaf._x509, key._key, stack, 1), "use the certificate")
+        self.leaves.append(leaf)
 
     def use_parameters(self, parameters: Parameters) -> None:
         """Exchange keys with these DH parameters."""
@@ -208,11 +207,6 @@ class Context:
     def set_session_timeout(self, seconds: int) -> None:
         """How long a session may be resumed; also what tickets say."""
         lib.SSL_CTX_set_timeout(self._ctx, seconds)
-
-    def set_ticket_keys(self, keys: bytes) -> None:
-        """Seal tickets with these TICKET_KEY_SIZE octets instead of random ones."""
-        begin()
-        check(lib.SSL_CTX_set_tlsext_ticket_keys(self._ctx, keys, len(keys)), "set the ticket keys")
 
     def share_sessions(self, store: SessionStore) -> None:
         """Resume what any worker has negotiated; tickets need no store, ids do."""

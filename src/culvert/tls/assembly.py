@@ -11,18 +11,20 @@ from culvert.tls.identity import Identity, load_identities
 from culvert.tls.names import client_name
 from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.policy import TlsPolicy
-from culvert.tls.resumption import apply_resumption
+from culvert.tls.resumption import apply_resumption, session_context
 from culvert.tls.revocation import apply_revocation
 from culvert.tls.settings import apply_settings
+from culvert.tls.tickets import KEPT, Chains
 from culvert.tls.trust import Trust, load_trust
 from culvert.tls.verification import PeerRules
 
 
-def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
+def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chains = KEPT) -> TlsPolicy:
     """Load, check and set up a service's TLS.
 
     Reads the files of `cert`, `key`, `CAfile`, `CRLfile` and their kind, and may ask for pass phrases on the
-    terminal.  Raises ConfigErrors with everything that is wrong, each error at the line of its option.
+    terminal.  chains: the ticket keys of configurations before this one.  Raises ConfigErrors with everything
+    that is wrong, each error at the line of its option.
     """
     faults = Faults(service)
     context = Context(server=not service.client)
@@ -31,11 +33,11 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED) -> TlsPolicy:
     trust = load_trust(faults)
     _verify(faults, context, trust)
     revoked = apply_revocation(faults, context)
-    memory = apply_resumption(faults, context, trust, revoked)
+    resumption = apply_resumption(faults, context, session_context(service, trust, revoked), chains)
     return TlsPolicy(
         context,
         name=_name(faults),
-        memory=memory,
+        resumption=resumption,
         verifies=service.request_cert,
         requires=service.require_cert,
         tells=service.debug >= DEBUG,

@@ -10,7 +10,7 @@ from culvert.openssl import Context, Session
 from culvert.openssl._callbacks import Report
 from culvert.openssl.session import silent
 from culvert.tls.lines import Line, success_lines
-from culvert.tls.memory import ClientMemory
+from culvert.tls.resumption import Resumption
 
 
 class TlsPolicy:
@@ -21,14 +21,16 @@ class TlsPolicy:
     warnings: what `culvert check` tells about certificates and keys.
     """
 
-    __slots__ = ("_context", "_memory", "_name", "_tells", "requires", "server", "verifies", "warnings")
+    __slots__ = (
+        "_context", "_keys", "_memory", "_name", "_tells", "requires", "server", "verifies", "warnings",
+    )  # fmt: skip
 
     def __init__(
         self,
         context: Context,
         *,
         name: str | None,
-        memory: ClientMemory | None,
+        resumption: Resumption,
         verifies: bool,
         requires: bool,
         tells: bool,
@@ -36,7 +38,7 @@ class TlsPolicy:
     ) -> None:
         self._context = context
         self._name = name
-        self._memory = memory
+        self._memory, self._keys = resumption
         self._tells = tells
         self.server = context.server
         self.verifies = verifies
@@ -69,6 +71,10 @@ class TlsPolicy:
         if saved is not None:
             session.resume(saved)
         return session
+
+    def turn_keys(self) -> float | None:
+        """Use the ticket keys of this moment; seconds until they are others, None for never."""
+        return None if self._keys is None else self._keys.turn()
 
     def before_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""

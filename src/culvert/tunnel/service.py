@@ -17,6 +17,7 @@ from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.life import Tunnel
 from culvert.tunnel.plan import ServicePlan
+from culvert.tunnel.rotation import Rotation
 
 # How long a listener rests when the process has no descriptor left for a connection.
 _STARVED_PAUSE: Final = 1.0
@@ -59,6 +60,7 @@ class RunningService:
         if self._allowed is not None:
             engine.allow(self._allowed)
         self._listeners: list[Listener] = []
+        self._rotation = Rotation(plan.policy, engine)
         self._resumptions: set[asyncio.TimerHandle] = set()
         self._route = engine.route(self._accepted, self._unusual)
         self._give_orders()
@@ -75,7 +77,7 @@ class RunningService:
 
         Raises OSError.
         """
-        self._accepting = True
+        self._rotation.start()
         for descriptor in descriptors:
             shared = _is_unix(descriptor)  # workers have TCP sockets of their own, and share Unix sockets
             listener = self._route.listen(descriptor, self._starved, exclusive=shared)
@@ -100,6 +102,7 @@ class RunningService:
 
     def close(self) -> None:
         """End every tunnel now, and leave the engine; stop_accepting() came before."""
+        self._rotation.stop()
         self.abort_all()
         self._route.close()
 

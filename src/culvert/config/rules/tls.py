@@ -9,6 +9,12 @@ from culvert.config.options import not_yet
 from culvert.config.rules.case import Case, Complaint, Rule
 from culvert.config.tlsnames import VERSIONS
 
+LONGEST = 7 * 24 * 3600
+"""Seconds; no TLS 1.3 ticket may live longer (RFC 8446, 4.6.1)."""
+
+EPOCHS_MAX = 32
+"""How many changes of the ticket keys a session may outlive."""
+
 
 def _server_names(case: Case) -> Iterator[Complaint]:
     service = case.service
@@ -44,8 +50,24 @@ def _ticket_secrets(case: Case) -> Iterator[Complaint]:
         yield given[0], '"ticketKeySecret" and "ticketMacSecret" must be set together'
 
 
+def _ticket_rotation(case: Case) -> Iterator[Complaint]:
+    """An old key must go some day, and each that is still good is one more to try."""
+    service, at = case.service, case.service.positions.get("ticket_rotation")
+    if service.client or not service.ticket_rotation:
+        return
+    if service.ticket_key_secret is not None:
+        if at is not None:
+            yield "ticket_rotation", "the keys that ticketKeySecret and ticketMacSecret give do not change"
+        return
+    lifetime = LONGEST if service.session_cache_timeout is None else service.session_cache_timeout
+    least = min(lifetime, LONGEST) / EPOCHS_MAX
+    if service.ticket_rotation < least:
+        yield "ticket_rotation", f"needs {least:g} seconds at least, 1/{EPOCHS_MAX} of sessionCacheTimeout"
+
+
 RULES: tuple[Rule, ...] = (
     (("client", "sni"), _server_names),
     (("ssl_version", "ssl_version_min", "ssl_version_max"), _version_range),
     (("ticket_key_secret", "ticket_mac_secret"), _ticket_secrets),
+    (("client", "ticket_key_secret", "ticket_rotation", "session_cache_timeout"), _ticket_rotation),
 )

@@ -14,12 +14,15 @@ from culvert.config.values import (
     TEXT,
     YES_NO,
     Address,
+    Kind,
     number,
     seconds,
     secret_bytes,
     unique,
+    whole,
 )
 
+ROTATION = Kind("seconds", lambda text: float(whole(text, "Illegal ticket rotation", 0, 10**9)))
 PSK = not_yet("there are no pre-shared keys")
 
 # What stunnel 5.x offers for TLS 1.2, in that order of strength.
@@ -163,6 +166,16 @@ class Sessions:
         mode="server",
         secret=True,
         since="5.54",
+    )
+    ticket_rotation: float = option(
+        "ticketRotation",
+        ROTATION,
+        12 * 3600.0,
+        "How long a generated key seals session tickets; it opens them for sessionCacheTimeout more. 0 keeps "
+        "one key for ever.",
+        unit="s",
+        mode="server",
+        since="Culvert",
     )
     psk_identity: str | None = option(
         "PSKidentity",

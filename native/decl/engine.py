@@ -61,6 +61,7 @@ struct foreign { int fd; uint32_t events; ...; };
 struct engine {
     int epoll;
     uint64_t now;
+    uint64_t handles;
     uint32_t live;
     uint32_t most;
     uint32_t decision_count;

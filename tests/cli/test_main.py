@@ -86,3 +86,16 @@ def test_information_goes_to_standard_error(word: str, capsys: pytest.CaptureFix
 def test_a_word_has_its_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--help"]) == 0
     assert "culvert check" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flag", ["-install", "-uninstall", "-start", "-stop", "-reload", "-reopen", "-exit", "-quiet", "-STOP"]
+)
+def test_a_flag_of_the_windows_program_is_refused_in_one_sentence(
+    started: list[object], capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert cli.main([flag]) == 1
+    assert started == []
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{flag.lower()} is a flag of the Windows program; here " in said

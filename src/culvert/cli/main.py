@@ -39,6 +39,19 @@ _INFORMATION: Final = {
 }
 
 
+_WINDOWS: Final = {
+    "-install": "a service manager starts it, see packaging/ for systemd",
+    "-uninstall": "remove the unit of the service manager",
+    "-start": "start it by its unit, or by `culvert FILE`",
+    "-stop": "send SIGTERM to the process of the `pid` file",
+    "-exit": "send SIGTERM to the process of the `pid` file",
+    "-reload": "send SIGHUP to the process of the `pid` file",
+    "-reopen": "send SIGUSR1 to the process of the `pid` file",
+    "-quiet": "there are no message boxes to leave out",
+}
+"""Flags of the Windows program, and what is done here instead."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say (without the program's name); returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -52,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flag in _INFORMATION:
         sys.stderr.write(getattr(import_module("culvert.cli.information"), _INFORMATION[flag])())
         return 0
+    if flag in _WINDOWS:
+        sys.stderr.write(f"{flag} is a flag of the Windows program; here {_WINDOWS[flag]}\n")
+        return 1
     return _run(_descriptor(words[1:2]) if flag == "-fd" else _file(first))
 
 

@@ -1,4 +1,4 @@
-"""The socket pair between the supervisor and one worker: orders of one byte there, one word back.
+"""The socket pair between the supervisor and one worker: orders of one byte there, words of one byte back.
 
 It also tells each of the other's death: the end of file, which no process can forget to send.
 """
@@ -17,6 +17,13 @@ CLOSED: Final = b"-"
 """What a retired worker says when it accepts no more."""
 
 
+BUSY: Final = b"!"
+"""A worker's answer: it lives, and has had a tunnel since it was last asked."""
+
+IDLE: Final = b"."
+"""A worker's answer: it lives, and has had none."""
+
+
 class Order(Enum):
     """What the supervisor asks of a worker."""
 
@@ -25,6 +32,7 @@ class Order(Enum):
     CUT = b"c"  # now
     REOPEN = b"o"  # the log file
     LIST = b"l"  # the connections, into the log
+    ANSWER = b"a"  # with BUSY or IDLE
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

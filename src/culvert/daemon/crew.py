@@ -39,6 +39,9 @@ class Member:
     orders: socket.socket
     deaths: int = 0
     ready: bool = False  # it accepts connections
+    silent: bool = False  # its channel has ended
+    answered: bool = True  # since it was last asked for a sign of life
+    idle: bool = True  # by its last answer
     retired: bool = False  # it was asked to end
     born: float = field(default_factory=time.monotonic)
 
@@ -96,6 +99,28 @@ class Crew:
         """In a new worker: its siblings' channels must end with the supervisor, not with it."""
         for member in self.everybody():
             member.orders.close()
+
+    def watch(self, poll: select.poll) -> None:
+        """Let `poll` wait for what the workers say."""
+        for member in self.everybody():
+            if not member.silent:
+                poll.register(member.orders, select.POLLIN)
+
+    def hear(self, descriptor: int) -> None:
+        """Take in what the worker with this channel has said, if it is a worker's."""
+        for member in self.everybody():
+            if not member.silent and member.orders.fileno() == descriptor:
+                words = channel.received(member.orders)
+                member.silent = words is None  # it is dead, of which SIGCHLD tells
+                member.ready = True
+                if words and words[-1:] in (channel.BUSY, channel.IDLE):
+                    member.answered, member.idle = True, channel.BUSY not in words
+
+    def ask(self) -> None:
+        """Ask every worker for a sign of life."""
+        for member in self.everybody():
+            member.answered = False
+        self.send(Order.ANSWER)
 
     def send(self, order: Order) -> None:
         """Give an order to every worker."""
@@ -193,6 +218,19 @@ def kill(members: Iterable[Member]) -> None:
         os.kill(member.pid, signal.SIGKILL)
         os.waitpid(member.pid, 0)
         member.orders.close()
+
+
+def reap_orphans(members: Iterable[Member]) -> None:
+    """As the first process of a container: take away the dead that nobody else waits for."""
+    ours = {member.pid for member in members}
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in ours:  # a worker's end has a signal of its own, still to come
+            return
+        os.waitpid(found.si_pid, 0)
 
 
 def fate(status: int) -> str:

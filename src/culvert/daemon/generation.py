@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from culvert.config.model import Configuration, GlobalOptions
+from culvert.config.model import Configuration, GlobalOptions, Message
 from culvert.daemon import privileges
 from culvert.daemon.privileges import Rights
 from culvert.daemon.source import Source
@@ -45,7 +45,7 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) 
     """
     log = outlet.log
     log.write(NOTICE, f"Reading configuration from {source}")
-    configuration = source.load_again() if again else source.load()
+    configuration = _in_place(source.load_again() if again else source.load())
     _say_what_was_read(configuration, log)
     plans = plan_services(configuration, log.write)
     log.write(NOTICE, "Configuration successful")
@@ -53,6 +53,7 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) 
     try:
         workers = generation.workers
         generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
+        pool.check_activated()
         if not again:
             _give_up_rights(configuration.options, outlet)
         generation.sinks = outlet.prepare(configuration.options)
@@ -74,6 +75,19 @@ def give_up(generation: Generation, pool: Pool) -> None:
     """Close what prepare() opened."""
     pool.undo()
     discard(generation.sinks)
+
+
+def _in_place(configuration: Configuration) -> Configuration:
+    """As the first process of a container there is no background: the container would end with it."""
+    options = configuration.options
+    if os.getpid() != 1 or options.foreground != "no":
+        return configuration
+    said = Message(NOTICE, "The first process of a container stays in the foreground")
+    return replace(
+        configuration,
+        options=replace(options, foreground="yes"),
+        messages=(*configuration.messages, said),
+    )
 
 
 def take_sockets(generation: Generation, pool: Pool, slot: int) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from culvert.daemon import generation
+from culvert.daemon import generation, systemd
 from culvert.daemon.detach import Caller, detach
 from culvert.daemon.generation import Generation
 from culvert.daemon.source import Source
@@ -13,7 +13,7 @@ from culvert.daemon.supervisor import Supervisor, raise_descriptor_limit
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
 from culvert.observe.ids import SharedCounter
-from culvert.observe.log import ERR, NOTICE
+from culvert.observe.log import ERR, INFO, NOTICE
 from culvert.observe.outlet import Outlet
 from culvert.observe.sinks import say_on_stderr
 
@@ -26,13 +26,16 @@ def run(find_source: Callable[[], Source], banner: Iterable[str] = ()) -> int:
     In the background the process that was called ends inside, with 0 as soon as workers accept connections.
     What stops the start is printed on standard error in stunnel's form, `[!] TEXT`.
     """
-    outlet, pool = Outlet(), Pool()
+    outlet, given = Outlet(), systemd.take_listening()
     for line in banner:
         outlet.log.write(NOTICE, line)
+    if given:
+        outlet.log.write(INFO, f"Systemd socket activation: {len(given)} descriptors received")
     raise_descriptor_limit()
     with _Prepared() as prepared:
         try:
             source = find_source()
+            pool = Pool(given)
             first = generation.prepare(source, pool, outlet)
         except ConfigErrors as errors:
             return _refuse(outlet, [*map(str, errors.errors), "Configuration failed"])
@@ -47,11 +50,13 @@ class _Prepared:
     def __enter__(self) -> _Prepared:
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.counter = SharedCounter()
+        self.notifier = systemd.Notifier()
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.null)
         self.counter.close()
+        self.notifier.close()
 
 
 def _run(source: Source, outlet: Outlet, pool: Pool, first: Generation, prepared: _Prepared) -> int:
@@ -59,7 +64,7 @@ def _run(source: Source, outlet: Outlet, pool: Pool, first: Generation, prepared
     if first.configuration.options.foreground == "no":
         caller = detach(prepared.null)
         outlet.log.mark = "main"
-    supervisor = Supervisor(source, outlet, pool, first, caller, prepared.counter)
+    supervisor = Supervisor(source, outlet, pool, first, caller, prepared.counter, prepared.notifier)
     try:
         supervisor.start()
         caller.told(None)

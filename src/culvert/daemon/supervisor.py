@@ -21,14 +21,17 @@ import time
 import traceback
 from typing import Final
 
-from culvert.daemon import channel, crew, generation, worker
+from culvert.daemon import crew, generation, worker
 from culvert.daemon.channel import Order
 from culvert.daemon.crew import Crew, Member, Vacancy
 from culvert.daemon.detach import Caller
 from culvert.daemon.generation import Generation
 from culvert.daemon.pidfile import PidFile
+from culvert.daemon.readyfile import ReadyFile
 from culvert.daemon.signals import ENDING, HEARD, SignalQueue
 from culvert.daemon.source import Source
+from culvert.daemon.systemd import Notifier
+from culvert.daemon.vigil import Vigil
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids, SharedCounter
@@ -54,6 +57,7 @@ class Supervisor:
         first: Generation,
         caller: Caller,
         counter: SharedCounter,
+        notifier: Notifier,
     ) -> None:
         self._source, self._outlet, self._pool, self._caller = source, outlet, pool, caller
         self._log = outlet.log
@@ -61,6 +65,14 @@ class Supervisor:
         self._crew = Crew()
         self._ids = Ids(counter)
         self._signals = SignalQueue()
+        self._notifier = notifier
+        self._vigil = Vigil(
+            self._crew,
+            notifier.sign_of_life,
+            notifier.watchdog_seconds,
+            first.configuration.options.exit_when_idle,
+        )
+        self._ready_file = ReadyFile()
         self._pid_file: PidFile | None = None
         self._kill_at: float | None = None  # set when the daemon is ending
         self._next_day = time.monotonic() + DAY_SECONDS
@@ -79,7 +91,12 @@ class Supervisor:
         self._crew.members = self._fork_workers(self._generation)
         self._pool.settle(self._log.write)
         gc.collect()
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        self._ready_file.show(self._generation.configuration.options.ready_file, self._log)
         self._log.write(INFO, "Accepting new connections")
+        self._notifier.ready()
 
     def serve(self) -> int:
         """Act on signals and children until an end was asked for and all workers are gone; returns 0."""
@@ -89,6 +106,9 @@ class Supervisor:
                 self._handle(number)
             self._fill_vacancies()
             self._begin_day()
+            if self._vigil.step() and self._kill_at is None:
+                self._log.write(NOTICE, f"No connection for {self._vigil.idle:g} seconds: terminating")
+                self._begin_end()
             self._enforce_end()
         self._log.write(INFO, "Worker processes terminated")
         return 0
@@ -97,6 +117,7 @@ class Supervisor:
         """Leave nothing behind: no process, no Unix socket, no pid file."""
         crew.kill(self._crew.everybody())
         self._pool.close(self._log.write)
+        self._ready_file.hide()
         if self._pid_file is None:
             self._log.write(DEBUG, "No pid file to remove")
         elif self._pid_file.remove():
@@ -117,20 +138,20 @@ class Supervisor:
         """Sleep until a signal is in the queue, a worker speaks, or a time has come."""
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
-        for member in self._crew.members:
-            if not member.ready:
-                poll.register(member.orders, select.POLLIN)
+        self._crew.watch(poll)
         for descriptor, _ in poll.poll(self._patience()):
-            for member in self._crew.members:
-                if member.orders.fileno() == descriptor:
-                    channel.received(member.orders)
-                    member.ready = True  # or dead, of which SIGCHLD tells
+            self._crew.hear(descriptor)
 
     def _patience(self) -> float:
         """Milliseconds until something is due; ticket keys that were due before are forgotten."""
         now = time.monotonic()
-        soon = self._crew.seconds_to_next(), tickets.KEPT.turn()
-        times = [self._next_day - now, *soon, self._kill_at and self._kill_at - now]
+        times = [
+            self._next_day - now,
+            self._crew.seconds_to_next(),
+            self._vigil.seconds_to_next(),
+            tickets.KEPT.turn(),
+            self._kill_at and self._kill_at - now,
+        ]
         return max(0.0, min(each for each in times if each is not None)) * 1000 + 1
 
     # Signals
@@ -157,6 +178,11 @@ class Supervisor:
             self._log.write(NOTICE, "Terminated")
         else:
             self._log.write(ERR, f"Received {number.name}; terminating")
+        self._begin_end()
+
+    def _begin_end(self) -> None:
+        self._notifier.stopping()
+        self._ready_file.hide()
         self._log.write(INFO, f"Terminating {len(self._crew.everybody())} worker process(es)")
         self._kill_at = time.monotonic() + KILL_SECONDS
         self._crew.vacancies.clear()
@@ -213,6 +239,7 @@ class Supervisor:
         try:
             self._signals.leave_to_worker()
             self._caller.close()
+            self._notifier.close()
             if self._pid_file is not None:
                 self._pid_file.close()
             self._crew.close_channels()
@@ -233,6 +260,8 @@ class Supervisor:
             self._log.write(level, f"Child process {member.pid} {crew.fate(status)}")
             if not wanted:
                 self._crew.declare_vacant(member)
+        if os.getpid() == 1:
+            crew.reap_orphans(self._crew.everybody())
 
     def _fill_vacancies(self) -> None:
         for vacancy in self._crew.due():
@@ -257,17 +286,23 @@ class Supervisor:
             self._log.write(NOTICE, "Not reloading: the daemon is terminating")
             return
         self._log.write(DEBUG, "Processing SIGNAL_RELOAD_CONFIG")
+        self._notifier.reloading()
         try:
             self._take_over(generation.prepare(self._source, self._pool, self._outlet, again=True))
         except ConfigErrors as errors:
             for error in errors.errors:
                 self._log.write(ERR, str(error))
             self._log.write(ERR, "Configuration failed")
-            self._log.write(ERR, "Failed to reload the configuration file")
+            self._say_not_reloaded()
         except SystemRefusal as refusal:
             self._log.write(ERR, str(refusal))
-            self._log.write(ERR, "Failed to reload the configuration file")
+            self._say_not_reloaded()
         gc.collect()  # contexts of OpenSSL hang on cycles
+
+    def _say_not_reloaded(self) -> None:
+        self._log.write(ERR, "Failed to reload the configuration file")
+        self._notifier.ready()
+        self._notifier.status("The last reload failed; the configuration before it is in force")
 
     def _take_over(self, fresh: Generation) -> None:
         """Start the new generation and retire the old one; raises SystemRefusal with nothing changed."""
@@ -284,7 +319,8 @@ class Supervisor:
         self._crew.members, self._generation = members, fresh
         discard(old.sinks)
         self._pool.settle(self._log.write)
-        self._log.write(INFO, "Accepting new connections")
+        self._vigil.idle = fresh.configuration.options.exit_when_idle
+        self._say_ready()
 
     def _retire_old(self) -> None:
         """From the log line of the reload on, no connection meets the old configuration."""

@@ -57,6 +57,7 @@ class Worker:
         self._loop = EngineLoop()
         self._services: list[RunningService] = []
         self._ending = False
+        self._had = 0  # tunnels, when it was last asked for a sign of life
         self._moved, self._quiet_since, self._stop_at = -1, 0.0, 0.0
         self._code = 0
 
@@ -100,6 +101,8 @@ class Worker:
                 self._outlet.reopen(may_truncate=False)
             case Order.LIST:
                 self._list()
+            case Order.ANSWER:
+                self._answer()
 
     def _finish(self) -> None:
         if not self._ending:
@@ -138,6 +141,12 @@ class Worker:
     def _look_for_end(self) -> None:
         if self._ending and not any(service.live for service in self._services):
             self._loop.stop()
+
+    def _answer(self) -> None:
+        """Say that this process lives, and whether it has had a tunnel since it was last asked."""
+        had, self._had = self._had, self._loop.engine.tunnels_so_far
+        busy = had != self._had or any(service.live for service in self._services)
+        channel.say(self._orders, channel.BUSY if busy else channel.IDLE)
 
     def _list(self) -> None:
         log = self._outlet.log

@@ -44,6 +44,11 @@ class Engine:
         """The number of tunnels."""
         return int(self.cdata.live)
 
+    @property
+    def tunnels_so_far(self) -> int:
+        """How many tunnels there were since the engine was made, those of standing orders too."""
+        return int(self.cdata.handles)
+
     def allow(self, tunnels: int) -> None:
         """Ask Python about every connection beyond so many tunnels, standing orders or not."""
         self.cdata.most = tunnels

@@ -21,7 +21,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,15 +47,17 @@ class Listening:
     endpoint: Endpoint  # with the port that is really bound
     sockets: list[socket.socket]
     inode: tuple[int, int] | None = None  # of a Unix socket's path, to remove no other's
+    activated: bool = False  # it was open when the daemon started, and stays open
 
     @property
-    def is_unix(self) -> bool:
-        return self.endpoint.family == socket.AF_UNIX
+    def is_shared(self) -> bool:
+        """One socket, from which all workers accept."""
+        return self.activated or self.endpoint.family == socket.AF_UNIX
 
     def for_worker(self, slot: int, workers: int) -> list[socket.socket]:
         """The sockets that worker `slot` of `workers` (0 .. workers-1) accepts from; none is left without
         one."""
-        return self.sockets if self.is_unix else self.sockets[slot::workers]
+        return self.sockets if self.is_shared else self.sockets[slot::workers]
 
     def close(self) -> None:
         """Close the sockets in this process; a Unix socket's path stays."""
@@ -83,12 +85,22 @@ class Pool:
 
     `open` leaves what it finds and adds what is missing.  When all services have been opened, either `settle`
     closes what the new configuration does not want, or `undo` closes what was opened for it.
+
+    activated: descriptors of listening sockets that a service manager has opened.  The n-th service that
+    listens gets the n-th of them for all its addresses (sd_listen_fds(3)); they are neither closed nor
+    unlinked.
     """
 
+    activated: Sequence[int] = ()
+    _given: list[Listening] = field(init=False)
+    _taken: int = 0  # of `_given`, in this round
     _all: dict[_Key, Listening] = field(default_factory=dict)
     _claimed: set[_Key] = field(default_factory=set)
     _fresh: list[_Key] = field(default_factory=list)
     _added: list[tuple[Listening, socket.socket]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._given = [_activated(descriptor) for descriptor in self.activated]
 
     def open(self, service: Service, slots: int, say: Say = say_nothing) -> tuple[Listening, ...]:
         """Bind every address of a service; what is bound already is kept, its socket options set anew.
@@ -98,15 +110,26 @@ class Pool:
         Raises SystemRefusal when an address does not resolve, or when none of them can be bound.
         """
         say(DEBUG, f"Binding service [{service.name}]")
+        if service.accept and self._taken < len(self._given):
+            return (self._take_given(service, say),)
         tried = [self._open_one(service, key, slots, say) for key in _keys(service)]
         bound = tuple(each for each in tried if each is not None)
         if service.accept and not bound:
             raise SystemRefusal(f"Binding service [{service.name}] failed", "no address is left to listen on")
         return bound
 
+    def check_activated(self) -> None:
+        """Raises SystemRefusal when a service manager gave more sockets than there are services that
+        listen."""
+        if self._taken < len(self._given):
+            raise SystemRefusal(
+                "Too many listening file descriptors received from systemd",
+                f"got {len(self._given)}, and {self._taken} service(s) listen",
+            )
+
     def everything(self) -> tuple[Listening, ...]:
         """All that is open now."""
-        return tuple(self._all.values())
+        return (*self._all.values(), *self._given)
 
     def settle(self, say: Say = say_nothing) -> None:
         """The new configuration is in force: close what no service claimed since the last settle or undo."""
@@ -127,6 +150,18 @@ class Pool:
         """Close everything and remove the paths of Unix sockets."""
         for key in list(self._all):
             self._drop(key, say)
+        for listening in self._given:
+            listening.close()
+
+    def _take_given(self, service: Service, say: Say) -> Listening:
+        listening = self._given[self._taken]
+        self._taken += 1
+        number = listening.sockets[0].fileno()
+        say(DEBUG, f"Listening file descriptor received from systemd (FD={number})")
+        sockets.apply(listening.sockets[0], sockets.compile(service.socket, "a"))
+        _set_inherited(service, listening, say)
+        say(INFO, f"Service [{service.name}] (FD={number}) bound to {listening.endpoint.text}")
+        return listening
 
     def _open_one(self, service: Service, key: _Key, slots: int, say: Say) -> Listening | None:
         try:
@@ -149,7 +184,7 @@ class Pool:
             listening = self._all[key] = _first(key.endpoint, options)
             self._fresh.append(key)
         self._claimed.add(key)
-        while not listening.is_unix and len(listening.sockets) < slots:
+        while not listening.is_shared and len(listening.sockets) < slots:
             sock = _another(listening.endpoint, options)
             listening.sockets.append(sock)
             self._added.append((listening, sock))
@@ -164,9 +199,22 @@ class Pool:
             say(DEBUG, f"Socket removed: {listening.endpoint.sockaddr}")
 
     def _forget_round(self) -> None:
+        self._taken = 0
         self._claimed.clear()
         self._fresh.clear()
         self._added.clear()
+
+
+def _activated(descriptor: int) -> Listening:
+    """A socket that somebody else has opened.  Raises SystemRefusal when it does not listen."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise SystemRefusal.of(f"Socket activation: descriptor {descriptor}", error) from error
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise SystemRefusal(f"Socket activation: descriptor {descriptor}", "it is no listening socket")
+    return Listening(addresses.of_socket(sock), [sock], activated=True)
 
 
 def _keys(service: Service) -> list[_Key]:

@@ -79,8 +79,7 @@ class RunningService:
         """
         self._rotation.start()
         for descriptor in descriptors:
-            shared = _is_unix(descriptor)  # workers have TCP sockets of their own, and share Unix sockets
-            listener = self._route.listen(descriptor, self._starved, exclusive=shared)
+            listener = self._route.listen(descriptor, self._starved, exclusive=_is_shared(descriptor))
             self._listeners.append(listener)
 
     def stop_accepting(self) -> None:
@@ -180,8 +179,10 @@ class RunningService:
         self._resumptions.add(timer)
 
 
-def _is_unix(descriptor: int) -> bool:
+def _is_shared(descriptor: int) -> bool:
+    """Whether other workers accept from the same socket: a Unix socket, or one that a service manager
+    opened."""
     with socket.socket(fileno=descriptor) as sock:
-        family = sock.family
+        own = sock.family != socket.AF_UNIX and sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         sock.detach()
-    return family == socket.AF_UNIX
+    return not own

@@ -19,6 +19,7 @@ from culvert.config.values import (
     choice,
     nearest,
     number,
+    seconds,
     whole,
 )
 
@@ -84,6 +85,22 @@ class Process:
     )
     pid: str | None = option(
         "pid", FILE_OR_NONE, None, "Write the number of the process here.", reloadable=False
+    )
+    ready_file: str | None = option(
+        "readyFile",
+        FILE_OR_NONE,
+        None,
+        "A file that is there for as long as connections are accepted.",
+        since="Culvert",
+    )
+    exit_when_idle: float | None = option(
+        "exitWhenIdle",
+        seconds("Illegal number of seconds"),
+        None,
+        "End after so long without a connection.",
+        unit="s",
+        shown="never",
+        since="Culvert",
     )
     chroot: str | None = option(
         "chroot",

@@ -44,6 +44,8 @@ DECLARATIONS = (
     "ssl",
     "revocation",
     "store",
+    "psk",
+    "alpn",
     "engine",
     "tickets",
 )

@@ -41,7 +41,7 @@ def test_the_banner_is_the_beginning_of_the_version() -> None:
 
 
 def test_the_banner_names_no_feature_that_no_tunnel_uses() -> None:
-    assert " TLS:SNI " in information.banner()[-1]
+    assert " TLS:PSK,SNI " in information.banner()[-1]
 
 
 def test_sockets_has_the_columns_of_the_original() -> None:

@@ -45,8 +45,6 @@ ASKING = {
     "protocolHeader": "A: b",
     "provider": "legacy",
     "providerParameter": "legacy:a=b",
-    "PSKidentity": "id",
-    "PSKsecrets": "psk.txt",
     "pty": "yes",
     "redirect": "127.0.0.1:1",
     "retry": "yes",

@@ -32,7 +32,7 @@ def banner() -> tuple[str, ...]:
         numbers = f"{compiled >> 28}.{compiled >> 20 & 0xFF}.{compiled >> 4 & 0xFFFF}"
         lines += [f"Compiled with OpenSSL {numbers}", f"Running  with {library.VERSION}"]
     python = platform.python_version()
-    lines.append(f"Threading:EVENTS Sockets:EPOLL,IPv6 TLS:SNI Python:{python}")
+    lines.append(f"Threading:EVENTS Sockets:EPOLL,IPv6 TLS:PSK,SNI Python:{python}")
     return tuple(lines)
 
 

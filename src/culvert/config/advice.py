@@ -109,6 +109,17 @@ def _readable_keys(service: Service) -> Iterator[Advice]:
             yield attribute, f"Insecure file permissions on {path}: its group can use the private key"
 
 
+def _readable_secrets(service: Service) -> Iterator[Advice]:
+    try:
+        mode = os.stat(service.psk_secrets).st_mode if service.psk_secrets else 0
+    except (OSError, ValueError):
+        return  # told where the file is read
+    if mode & 0o007:
+        yield "psk_secrets", f"Insecure file permissions on {service.psk_secrets}"
+    elif mode & 0o070:
+        yield "psk_secrets", f"Insecure file permissions on {service.psk_secrets}: its group can use the keys"
+
+
 def _mode_of_key(path: str) -> int:
     """The permissions of a file with a private key in it, 0 if there is none."""
     try:
@@ -159,4 +170,5 @@ _RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
     _old_versions,
     _weak_algorithms,
     _readable_keys,
+    _readable_secrets,
 )

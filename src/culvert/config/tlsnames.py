@@ -69,6 +69,28 @@ VERSION = Kind(
 )
 
 
+def _protocols(text: str) -> tuple[str, ...]:
+    """Names with commas between, blanks around them allowed; none is asked for twice."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if not name:
+            raise BadValue("a protocol without a name: write `h2, http/1.1`")
+        if len(name.encode("utf-8", "surrogateescape")) > 255:
+            raise BadValue("the name of a protocol has at most 255 octets")
+        if not (name.isascii() and name.isprintable()):
+            raise BadValue("the name of a protocol is printable ASCII")
+    if len(set(names)) < len(names):
+        raise BadValue("a protocol stands twice in the list")
+    if sum(len(name) + 1 for name in names) > _LONGEST_PROTOCOLS:
+        raise BadValue("more protocols than fit into a handshake")
+    return names
+
+
+_LONGEST_PROTOCOLS = 65535  # octets of the list (RFC 7301, 3.1)
+
+PROTOCOLS = Kind("NAME[, NAME ...]", _protocols)
+
+
 def options_set(names: Iterable[str]) -> frozenset[str]:
     """The names to set, presets included, out of the values of `options`."""
     return PRESET_OPTIONS | {name for name in names if not name.startswith("-")}

@@ -165,7 +165,12 @@ def _failed(_kind: type[BaseException], error: BaseException, trace: TracebackTy
     _log.error("%s failed, the handshake ends: %s: %s", place, type(error).__name__, error)
 
 
-def _untold(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+def session_told(ssl: Any) -> Session | None:
+    """Whose log takes lines about this SSL; None when nobody's does any more."""
+    return _sessions.get(_number(lib.SSL_get_ex_data(ssl, SESSION_SLOT)))
+
+
+def ignore_lost_line(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """Log the exception once; the line that it was about is lost, and decided nothing."""
     _log.error("a line of the log is lost: %s: %s", type(error).__name__, error)
 
@@ -245,10 +250,10 @@ def culvert_on_session_spoilt(pointer: Any, session: Any) -> None:
         context.forget_client_session(destination, session)
 
 
-@ffi.def_extern(onerror=_untold)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=ignore_lost_line)  # type: ignore[untyped-decorator]
 def culvert_on_progress(ssl: Any, where: int, value: int) -> None:
     """Tell a state or an alert (SSL_set_info_callback(3)); called only where that is logged."""
-    session = _sessions.get(_number(lib.SSL_get_ex_data(ssl, SESSION_SLOT)))
+    session = session_told(ssl)
     if session is None:
         return
     if where & lib.SSL_CB_ALERT:

@@ -84,6 +84,10 @@ class Context:
             lib.culvert_tell_progress(ssl)
         return session
 
+    def watch_sessions(self) -> None:
+        """Let callbacks find every session of this context."""
+        self._watched = True
+
     # -- protocol --
 
     def set_options(self, bits: int, clear: int = 0) -> None:

@@ -102,11 +102,13 @@ def decode_session(encoded: bytes) -> SavedSession | None:
 class Session:
     """The face of one SSL.  Made by Context.session()."""
 
-    __slots__ = ("__weakref__", "_ssl", "_taken", "context", "report", "server")
+    __slots__ = ("__weakref__", "_ssl", "_taken", "by_key", "context", "offers", "report", "server")
 
     def __init__(self, context: Context, ssl: Any, server: bool, report: Report) -> None:
         self._ssl = ssl
         self._taken = False
+        self.by_key = False  # a pre-shared key was used; noted for sessions that tell_keys() was called for
+        self.offers = False  # a client's earlier session
         self.context = context
         self.server = server
         self.report = report
@@ -130,6 +132,7 @@ class Session:
         ssl = self._live()
         check(lib.SSL_set_session(ssl, saved._session), "resume a session")
         mark_saved(saved._session, destination_of(ssl))
+        self.offers = True
 
     # -- facts, once the handshake is done --
 

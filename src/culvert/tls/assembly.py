@@ -6,11 +6,14 @@ from culvert.config.model import Service
 from culvert.observe.log import DEBUG
 from culvert.openssl import Context
 from culvert.openssl.certificates import Parameters
+from culvert.openssl.keys import use_keys
+from culvert.openssl.protocols import use_protocols
 from culvert.tls.faults import Faults
 from culvert.tls.identity import Identity, load_identities
 from culvert.tls.names import client_name
 from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.policy import TlsPolicy
+from culvert.tls.psk import OnlyByKey, Secrets, load_secrets, relies_on_key
 from culvert.tls.resumption import apply_resumption, session_context
 from culvert.tls.revocation import apply_revocation
 from culvert.tls.settings import apply_settings
@@ -30,10 +33,13 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
     context = Context(server=not service.client)
     apply_settings(faults, context)
     _present(faults, context, passphrases)
+    secrets = _share_keys(faults, context)
+    _agree(faults, context)
     trust = load_trust(faults)
     _verify(faults, context, trust)
     revoked = apply_revocation(faults, context)
-    resumption = apply_resumption(faults, context, session_context(service, trust, revoked), chains)
+    name = session_context(service, trust, revoked, secrets)
+    resumption = apply_resumption(faults, context, name, chains)
     return TlsPolicy(
         context,
         name=_name(faults),
@@ -41,6 +47,8 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
         verifies=service.request_cert,
         requires=service.require_cert,
         tells=service.debug >= DEBUG,
+        protocols=service.alpn,
+        secrets=secrets,
         warnings=faults.settle(),
     )
 
@@ -48,8 +56,10 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
 def _present(faults: Faults, context: Context, passphrases: Passphrases) -> None:
     service = faults.service
     if not service.cert:
-        if not service.client:
+        if not service.client and not service.psk_secrets:
             faults.refuse("cert", "TLS server needs a certificate")
+        elif not service.client:
+            _exchange(faults, context, None)
         return
     identities, parameters = load_identities(faults, passphrases)
     for identity in identities:
@@ -73,6 +83,20 @@ def _exchange(faults: Faults, context: Context, parameters: Parameters | None) -
         context.use_parameters(parameters)
 
 
+def _share_keys(faults: Faults, context: Context) -> Secrets | None:
+    secrets = load_secrets(faults)
+    if secrets is not None:
+        with faults.about("psk_secrets", "the pre-shared keys cannot be used"):
+            use_keys(context, secrets.pairs)
+    return secrets
+
+
+def _agree(faults: Faults, context: Context) -> None:
+    if faults.service.alpn:
+        with faults.about("alpn", "these application protocols cannot be used"):
+            use_protocols(context, [name.encode() for name in faults.service.alpn])
+
+
 def _verify(faults: Faults, context: Context, trust: Trust) -> None:
     service = faults.service
     with faults.about("ca_file", "a certificate cannot be trusted"):
@@ -80,6 +104,9 @@ def _verify(faults: Faults, context: Context, trust: Trust) -> None:
     if trust.folder:
         with faults.about("ca_path", f"cannot use {trust.folder}"):
             context.trust_folder(trust.folder)
+    if relies_on_key(service):
+        context.verify(OnlyByKey(), require=False)
+        return
     if not service.request_cert:
         return
     context.verify(PeerRules.of(service), require=service.require_cert)

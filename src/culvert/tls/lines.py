@@ -10,6 +10,7 @@ from itertools import islice
 
 from culvert.observe.log import DEBUG, ERR, INFO
 from culvert.openssl._errors import describe
+from culvert.openssl.protocols import agreed_protocol
 from culvert.openssl.session import Session
 
 AUTHORITIES_TOLD = 100
@@ -23,8 +24,7 @@ def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
     """What was agreed on.  asked: a certificate was demanded or requested of the peer."""
     done = "accepted" if session.server else "connected"
     yield INFO, f"Session id: {session.id.hex().upper()}"
-    how = "previous session reused" if session.resumed else "new session negotiated"
-    yield INFO, f"TLS {done}: {how}"
+    yield INFO, f"TLS {done}: {_how(session)}"
     yield INFO, f"{session.version} ciphersuite: {session.cipher} ({session.cipher_bits}-bit encryption)"
     yield from _key_lines(session)
     yield DEBUG, "Compression: null, expansion: null"
@@ -32,6 +32,22 @@ def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
         yield from _peer_lines(session)
     if not (session.server or session.resumed):
         yield from _request_lines(session)
+
+
+def _how(session: Session) -> str:
+    """A client shows its key beside the ticket that it may have; a server takes the ticket where it can."""
+    if session.by_key and (session.server or not (session.offers and session.resumed)):
+        return "PSK"
+    return "previous session reused" if session.resumed else "new session negotiated"
+
+
+def protocol_line(session: Session) -> Line:
+    """What application protocol was agreed on, by a service that has any."""
+    name = agreed_protocol(session)
+    if name is None:
+        peer = "client offered none" if session.server else "server chose none"
+        return INFO, f"ALPN: the {peer}"
+    return INFO, f"ALPN: agreed on {name.decode('utf-8', 'replace')}"
 
 
 def _key_lines(session: Session) -> Iterator[Line]:

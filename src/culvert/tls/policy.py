@@ -8,8 +8,11 @@ from culvert.errors import ConfigWarning
 from culvert.observe.log import DEBUG, INFO
 from culvert.openssl import Context, Session
 from culvert.openssl._callbacks import Report
+from culvert.openssl.keys import tell_keys
+from culvert.openssl.protocols import tell_protocols
 from culvert.openssl.session import silent
-from culvert.tls.lines import Line, success_lines
+from culvert.tls.lines import Line, protocol_line, success_lines
+from culvert.tls.psk import Secrets
 from culvert.tls.resumption import Resumption
 
 
@@ -22,7 +25,8 @@ class TlsPolicy:
     """
 
     __slots__ = (
-        "_context", "_keys", "_memory", "_name", "_tells", "requires", "server", "verifies", "warnings",
+        "_context", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells",
+        "requires", "server", "verifies", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -35,11 +39,15 @@ class TlsPolicy:
         requires: bool,
         tells: bool,
         warnings: tuple[ConfigWarning, ...],
+        protocols: tuple[str, ...] = (),
+        secrets: Secrets | None = None,
     ) -> None:
         self._context = context
         self._name = name
         self._memory, self._keys = resumption
         self._tells = tells
+        self._protocols = protocols
+        self._secrets = secrets
         self.server = context.server
         self.verifies = verifies
         self.requires = requires
@@ -59,14 +67,14 @@ class TlsPolicy:
         Raises TlsError when memory is out.
         """
         if self.server:
-            if report and (self.verifies or self._tells):
-                return self._context.session(report, tell_progress=self._tells)
-            return self._context.session()
+            return self._server_session(report)
         number = self._memory.number(destination) if self._memory and destination else 0
         tells = self._tells and report is not None
         session = self._context.session(report or silent, destination=number, tell_progress=tells)
         if self._name is not None:
             session.send_name(self._name)
+        if self._secrets and report:
+            tell_keys(session)
         saved = self._memory.take(number) if self._memory and number else None
         if saved is not None:
             session.resume(saved)
@@ -75,6 +83,21 @@ class TlsPolicy:
     def turn_keys(self) -> float | None:
         """Use the ticket keys of this moment; seconds until they are others, None for never."""
         return None if self._keys is None else self._keys.turn()
+
+    def _server_session(self, report: Report | None) -> Session:
+        told = self.verifies or self._tells or self._secrets or self._protocols
+        if not (report and told):
+            return self._context.session()
+        session = self._context.session(report, tell_progress=self._tells)
+        if self._secrets:
+            tell_keys(session)
+        if self._protocols:
+            tell_protocols(session)
+        return session
+
+    def start_lines(self) -> Iterable[Line]:
+        """What the log says when the service is made: (level, text), of the level 6."""
+        return self._secrets.lines() if self._secrets else ()
 
     def before_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""
@@ -91,4 +114,6 @@ class TlsPolicy:
 
     def handshake_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a finished handshake: (level, text), of the levels 6 and 7."""
-        return success_lines(session, asked=self.verifies or not self.server)
+        yield from success_lines(session, asked=self.verifies or not self.server)
+        if self._protocols:
+            yield protocol_line(session)

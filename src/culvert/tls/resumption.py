@@ -9,6 +9,8 @@ it.
   certificates, pins and revocation lists included: a ticket sealed before a reload or by another machine is
   good only where the same rules hold.  With other certificates of our own, generated ticket keys are others,
   too.
+- Where keys are shared beforehand it is a digest of these, too: who knew a key that was taken out of the file
+  may come back no more.
 - OpenSSL is told to do a full handshake when the peer's certificate has expired meanwhile (culvert.openssl).
 """
 
@@ -23,6 +25,7 @@ from culvert.openssl import Context
 from culvert.openssl.tickets import use_ticket_keys
 from culvert.tls.faults import Faults
 from culvert.tls.memory import ClientMemory
+from culvert.tls.psk import Secrets
 from culvert.tls.store import SLOT, SLOT_WITH_PEER, UNLIMITED, SharedStore
 from culvert.tls.tickets import Chains, TicketKeys, fixed_key
 from culvert.tls.trust import Trust
@@ -47,8 +50,9 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
     name: the session context; chains: where ticket keys come from that no option gives.
     """
     service = faults.service
-    with faults.about("service", "the session context cannot be set"):
-        context.set_session_context(name)
+    if not (service.client and service.psk_secrets):  # OpenSSL makes a client's key a session without context
+        with faults.about("service", "the session context cannot be set"):
+            context.set_session_context(name)
     timeout = _timeout(service)
     if not service.session_resume or not timeout:
         context.refuse_resumption()
@@ -68,10 +72,12 @@ def _timeout(service: Service) -> int:
     return LONGEST if wanted is None else min(int(wanted), LONGEST)
 
 
-def session_context(service: Service, trust: Trust, revoked: bytes = b"") -> bytes:
+def session_context(
+    service: Service, trust: Trust, revoked: bytes = b"", secrets: Secrets | None = None
+) -> bytes:
     """1 to CONTEXT_SIZE octets; equal only for services of one name and one idea of whom to believe."""
     name = service.name.encode("utf-8", "surrogateescape")
-    if not service.request_cert:
+    if not service.request_cert and secrets is None:
         return name if 0 < len(name) < CONTEXT_SIZE else hashlib.sha256(name).digest()
     rules = (
         service.name,
@@ -88,6 +94,7 @@ def session_context(service: Service, trust: Trust, revoked: bytes = b"") -> byt
         trust.digest,
         service.crl_check_chain,
         revoked,
+        secrets.digest if secrets else b"",
     )
     return hashlib.sha256(repr(rules).encode("utf-8", "surrogateescape")).digest()
 

@@ -10,9 +10,13 @@ from culvert.errors import TlsError
 from culvert.openssl import Context
 from culvert.openssl._lib import OPTIONS, VERSION
 from culvert.tls.faults import Faults
+from culvert.tls.psk import relies_on_key
 
 HYBRID_GROUP = "X25519MLKEM768"
 """Stands against a later quantum computer (draft-ietf-tls-ecdhe-mlkem); OpenSSL has it from 3.5 on."""
+
+KEYS_ONLY = "!aNULL:!aRSA:!aECDSA:!aDSS"
+"""What leaves the ciphers of TLS 1.2 that prove a pre-shared key."""
 
 LEVEL_AT_LEAST = 2
 """The security level where the file names none: OpenSSL's own is raised to it (112 bits)."""
@@ -29,15 +33,41 @@ def apply_settings(faults: Faults, context: Context) -> None:
     _set_switches(faults, context)
     _set_versions(faults, context)
     with faults.about("ciphers", "none of these ciphers can be used"):
-        context.set_ciphers(_ciphers(service))
+        _set_ciphers(service, context)
     with faults.about("ciphersuites", "these cipher suites cannot be used"):
-        context.set_ciphersuites(service.ciphersuites)
+        context.set_ciphersuites(_ciphersuites(service))
+    if not service.client and service.cert and service.psk_secrets:
+        context.set_options(OPTIONS["CIPHER_SERVER_PREFERENCE"])
     _set_groups(faults, context)
 
 
+def _set_ciphers(service: Service, context: Context) -> None:
+    """A client that knows its server by a key offers nothing else, so that the server uses the key."""
+    if relies_on_key(service):
+        try:
+            context.set_ciphers(f"{service.ciphers}:{KEYS_ONLY}")
+        except TlsError:  # no such cipher: TLS 1.3 has other means
+            pass
+        else:
+            return
+    context.set_ciphers(_ciphers(service))
+
+
+def _ciphersuites(service: Service) -> str:
+    """Those with SHA-256 first where keys are shared: OpenSSL binds a key to that (RFC 8446, 4.2.11), and
+    would rather show a certificate than change the suite.
+    """
+    if not service.psk_secrets:
+        return service.ciphersuites
+    return ":".join(sorted(service.ciphersuites.split(":"), key=lambda name: not name.endswith("_SHA256")))
+
+
 def _ciphers(service: Service) -> str:
-    """Without ciphers that know no certificates, where one is demanded: OpenSSL would not ask for it."""
-    demanded = service.verify_chain or service.verify_peer or service.require_cert
+    """Without ciphers that know neither certificate nor key, where one is demanded: OpenSSL would not ask for
+    it.
+    """
+    verified = service.verify_chain or service.verify_peer
+    demanded = verified or service.require_cert or relies_on_key(service)
     return f"{service.ciphers}:!aNULL" if demanded else service.ciphers
 
 

@@ -68,6 +68,8 @@ def plan_services(
 def plan_service(service: Service, say: Say = lambda _level, _text: None) -> ServicePlan:
     """The same for one service.  Raises ConfigError or ConfigErrors."""
     policy = tls.build(service)
+    for level, text in policy.start_lines():
+        say(level, text)
     try:
         accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
         dial_options = sockets.compile(service.socket, "r")

@@ -65,9 +65,16 @@ def _ticket_rotation(case: Case) -> Iterator[Complaint]:
         yield "ticket_rotation", f"needs {least:g} seconds at least, 1/{EPOCHS_MAX} of sessionCacheTimeout"
 
 
+def _identity(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.client and service.psk_identity is not None and service.psk_secrets is None:
+        yield "psk_identity", '"PSKsecrets" has to name the file with the key of this identity'
+
+
 RULES: tuple[Rule, ...] = (
     (("client", "sni"), _server_names),
     (("ssl_version", "ssl_version_min", "ssl_version_max"), _version_range),
     (("ticket_key_secret", "ticket_mac_secret"), _ticket_secrets),
     (("client", "ticket_key_secret", "ticket_rotation", "session_cache_timeout"), _ticket_rotation),
+    (("client", "psk_identity", "psk_secrets"), _identity),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from culvert.config.options import Merge, not_yet, option
-from culvert.config.tlsnames import TLS_OPTION, VERSION
+from culvert.config.tlsnames import PROTOCOLS, TLS_OPTION, VERSION
 from culvert.config.values import (
     ADDRESS,
     FILE,
@@ -23,7 +23,6 @@ from culvert.config.values import (
 )
 
 ROTATION = Kind("seconds", lambda text: float(whole(text, "Illegal ticket rotation", 0, 10**9)))
-PSK = not_yet("there are no pre-shared keys")
 
 # What stunnel 5.x offers for TLS 1.2, in that order of strength.
 DEFAULT_CIPHERS = "HIGH:!aNULL:!SSLv2:!DH:!kDHEPSK"
@@ -108,6 +107,13 @@ class Tls:
         "this section handles for another one.",
         shown="client: the host of `connect`",
     )
+    alpn: tuple[str, ...] = option(
+        "alpn",
+        PROTOCOLS,
+        (),
+        "Application protocols (ALPN), the preferred first: a client offers them, a server chooses.",
+        since="Culvert",
+    )
     config: tuple[str, ...] = option(
         "config",
         SOME_TEXT,
@@ -185,7 +191,6 @@ class Sessions:
         mode="client",
         since="5.09",
         shown="the first of PSKsecrets",
-        missing=PSK,
     )
     psk_secrets: str | None = option(
         "PSKsecrets",
@@ -193,5 +198,4 @@ class Sessions:
         None,
         "A file of pre-shared keys, identity:key in each line.",
         since="5.09",
-        missing=PSK,
     )

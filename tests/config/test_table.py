@@ -34,7 +34,6 @@ ASKING = {
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
-    "ident": "root",
     "libwrap": "yes",
     "OCSP": "http://127.0.0.1/",
     "OCSPaia": "yes",

@@ -12,7 +12,7 @@ from culvert.config.model import SERVICE
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.negotiate.registry import Terms, hooks
 
-MACHINERY = {"failures", "negotiation", "registry", "steps"}
+MACHINERY = {"failures", "negotiation", "registry", "steps", "ident"}  # ident is asked elsewhere
 MADE = [
     pytest.param(name, client, id=f"{name} {'client' if client else 'server'}")
     for name, protocol in PROTOCOLS.items()

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from culvert.config.options import Option
+from culvert.config.table.admission import Admission
 from culvert.config.table.certificates import Certificates, Trust, Verification, level_flags
 from culvert.config.table.endpoints import Endpoints, Negotiation, Programs
 from culvert.config.table.ocsp import Ocsp
@@ -37,7 +38,18 @@ class GlobalOptions(Process, Library, Windows):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(
-    Endpoints, Programs, Negotiation, Certificates, Trust, Verification, Ocsp, Tls, Sessions, Timers, Running
+    Endpoints,
+    Programs,
+    Negotiation,
+    Admission,
+    Certificates,
+    Trust,
+    Verification,
+    Ocsp,
+    Tls,
+    Sessions,
+    Timers,
+    Running,
 ):
     """One service, its defaults already inherited.
 

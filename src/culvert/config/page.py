@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from culvert.config.model import GLOBAL, SERVICE
 from culvert.config.options import Merge, Option
 from culvert.config.sockets import ELSEWHERE, NAMES
-from culvert.config.table import certificates, endpoints, ocsp, process, running, tls
+from culvert.config.table import admission, certificates, endpoints, ocsp, process, running, tls
 from culvert.config.tlsnames import OPTION_NAMES
 
 HEAD = """\
@@ -39,7 +39,8 @@ _TITLES = {
     running.Running: "Logging and identity",
     ocsp.Ocsp: "OCSP",
     endpoints.Negotiation: "Protocols before TLS",
-    endpoints.Programs: "Programs and access",
+    endpoints.Programs: "Programs",
+    admission.Admission: "Who is let in",
 }
 _MERGES = {
     Merge.LIST: "Repeatable: lines add up, and the first line of a section discards the global list.",

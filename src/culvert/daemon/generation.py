@@ -37,24 +37,24 @@ class Generation:
         self.workers = self.configuration.options.workers or len(os.sched_getaffinity(0))
 
 
-def prepare(source: Source, pool: Pool, outlet: Outlet, *, again: bool = False) -> Generation:
+def prepare(source: Source, pool: Pool, outlet: Outlet, *, before: Generation | None = None) -> Generation:
     """Read, check, plan, bind and open everything that a configuration asks for, in this order.
 
-    again: the daemon runs already, so the file is read a second time.
+    before: what is in force, when the daemon runs already and the file is read a second time.
     Raises ConfigErrors or SystemRefusal, and then nothing of it is left open.
     """
     log = outlet.log
     log.write(NOTICE, f"Reading configuration from {source}")
-    configuration = _in_place(source.load_again() if again else source.load())
+    configuration = _in_place(source.load_again() if before else source.load())
     _say_what_was_read(configuration, log)
-    plans = plan_services(configuration, log.write)
+    plans = plan_services(configuration, log.write, before.plans if before else ())
     log.write(NOTICE, "Configuration successful")
     generation = Generation(configuration, plans, ())
     try:
         workers = generation.workers
         generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
         pool.check_activated()
-        if not again:
+        if before is None:
             _give_up_rights(configuration.options, outlet)
         generation.sinks = outlet.prepare(configuration.options)
     except BaseException:

@@ -288,7 +288,8 @@ class Supervisor:
         self._log.write(DEBUG, "Processing SIGNAL_RELOAD_CONFIG")
         self._notifier.reloading()
         try:
-            self._take_over(generation.prepare(self._source, self._pool, self._outlet, again=True))
+            fresh = generation.prepare(self._source, self._pool, self._outlet, before=self._generation)
+            self._take_over(fresh)
         except ConfigErrors as errors:
             for error in errors.errors:
                 self._log.write(ERR, str(error))

@@ -111,3 +111,6 @@ class Closing:
 CLEAN: Final = Closing(plain=False, secure=False)
 BROKEN: Final = Closing(plain=True, secure=True)
 ALERTED: Final = Closing(plain=True, secure=False)
+
+TURNED_AWAY: Final = Closing(plain=True, secure=True)
+"""As BROKEN, but nothing is said: the line that tells why it was turned away is the only one."""

@@ -30,6 +30,7 @@ from culvert.net.addresses import Endpoint
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, Log
 from culvert.tunnel import closing
 from culvert.tunnel.far_end import Unreachable
+from culvert.tunnel.gate import TurnedAway
 from culvert.tunnel.states import SUCCESSORS, State
 
 if TYPE_CHECKING:
@@ -65,10 +66,15 @@ class Tunnel:
             raise RuntimeError(f"a tunnel cannot be {state.value} after {self.state.value}")
         self.state = state
 
+    @property
+    def client(self) -> bytes:
+        """The packed struct sockaddr of the client; whatever judges, counts or tells clients asks this."""
+        return self.carrier.peer
+
     async def live(self) -> None:
         """The whole life of a tunnel that Python leads."""
-        if self._service.level >= NOTICE:
-            self._say_accepted()
+        if self._service.level >= DEBUG:
+            self._say_started()
         await self._to_the_end(self._steps())
 
     async def conclude(self, operation: Operation, cause: Cause, errno: int) -> None:
@@ -76,8 +82,12 @@ class Tunnel:
         await self._to_the_end(self._failed(operation, cause, errno))
 
     async def _steps(self) -> Ending:
-        """Handshake and dial, in the order of the mode, and what the protocol says between; then relay."""
+        """Admit; handshake and dial in the order of the mode, with what a protocol says between; relay."""
         service = self._service
+        if service.gate is not None:
+            await service.gate.admit(self)
+        if service.level >= NOTICE:
+            self._say_accepted()
         hooks = service.plan.hooks
         if hooks is not None:
             await self._negotiate(hooks.early)
@@ -113,6 +123,8 @@ class Tunnel:
             end = self._ended(await steps)
         except HandshakeFailed as failure:
             end = self._handshake_failed(failure)
+        except TurnedAway as refusal:
+            end = closing.BROKEN if refusal.counted else closing.TURNED_AWAY
         except (TunnelStopped, Unreachable):
             pass  # who raised them has written the line
         except (NegotiationFailed, TalkFailed) as failure:
@@ -167,7 +179,7 @@ class Tunnel:
 
     def _handshake_failed(self, failure: HandshakeFailed) -> closing.Closing:
         server = not self._service.client
-        peer = addresses.unpack(self.carrier.peer) if server else None
+        peer = addresses.unpack(self.client) if server else None
         closing.say_handshake_failure(self.say, failure, server=server, peer=peer)
         if failure.cause is Cause.EOF or closing.alert_was_sent(failure.cause, failure.tls_errors):
             return closing.ALERTED
@@ -183,22 +195,25 @@ class Tunnel:
     def _close(self, end: closing.Closing) -> None:
         self._enter(State.CLOSED)
         service = self._service
+        told = end is not closing.TURNED_AWAY
         if not service.plan.service.reset:
             end = closing.CLEAN
-        if service.level >= NOTICE:
+        if told and service.level >= NOTICE:
             self.say(NOTICE, end.statistics(self.carrier, client=service.client))
         if self.session is not None:
             self.session.close()
         end.close(self.carrier, client=service.client)
         service.finished(self)
 
-    def _say_accepted(self) -> None:
+    def _say_started(self) -> None:
         service, peer = self._service, addresses.unpack(self.carrier.peer)
-        if service.level >= DEBUG:
-            number = self.carrier.descriptor(Side.ACCEPTED)
-            self.say(DEBUG, f"Service [{service.name}] accepted (FD={number}) from {peer}")
-            self.say(DEBUG, f"Service [{service.name}] started")
-        self.say(NOTICE, f"Service [{service.name}] accepted connection from {peer}")
+        number = self.carrier.descriptor(Side.ACCEPTED)
+        self.say(DEBUG, f"Service [{service.name}] accepted (FD={number}) from {peer}")
+        self.say(DEBUG, f"Service [{service.name}] started")
+
+    def _say_accepted(self) -> None:
+        peer = addresses.unpack(self.client)
+        self.say(NOTICE, f"Service [{self._service.name}] accepted connection from {peer}")
 
     def _say_all(self, lines: Iterable[tuple[int, str]]) -> None:
         for level, text in lines:

@@ -4,7 +4,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO
+from culvert.tunnel import admission
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Hooks
@@ -32,6 +33,7 @@ class ServicePlan:
     dial_options: set on every dialled socket; accept_options: on every accepted one that did not inherit
     them.
     hooks: the scripts of its protocol, None when it speaks none.
+    admission: who is let in; None when everybody is.
     """
 
     service: Service
@@ -41,21 +43,26 @@ class ServicePlan:
     dial_options: SocketOptions
     accept_options: sockets.Compiled
     hooks: Hooks | None = None
+    admission: admission.Admission | None = None
 
 
 def plan_services(
-    configuration: Configuration, say: Say = lambda _level, _text: None
+    configuration: Configuration,
+    say: Say = lambda _level, _text: None,
+    earlier: Sequence[ServicePlan] = (),
 ) -> tuple[ServicePlan, ...]:
     """Resolve names and make the TLS contexts of every service; blocks, and may ask for pass phrases.
 
-    say: takes the lines that come up, with their level.  Raises ConfigErrors with everything that is wrong.
+    say: takes the lines that come up, with their level.  earlier: the plans that are in force until now; what
+    a service counts goes on under its name.  Raises ConfigErrors with everything that is wrong.
     """
+    before = {each.service.name: each for each in earlier}
     plans: list[ServicePlan] = []
     errors: list[ConfigError] = []
     for service in configuration.services:
         say(INFO, f"Initializing service [{service.name}]")
         try:
-            plans.append(plan_service(service, say))
+            plans.append(plan_service(service, say, before.get(service.name)))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except ConfigError as error:
@@ -65,7 +72,9 @@ def plan_services(
     return tuple(plans)
 
 
-def plan_service(service: Service, say: Say = lambda _level, _text: None) -> ServicePlan:
+def plan_service(
+    service: Service, say: Say = lambda _level, _text: None, earlier: ServicePlan | None = None
+) -> ServicePlan:
     """The same for one service.  Raises ConfigError or ConfigErrors."""
     policy = tls.build(service)
     for level, text in policy.start_lines():
@@ -83,7 +92,13 @@ def plan_service(service: Service, say: Say = lambda _level, _text: None) -> Ser
         SocketOptions(dial_options),
         accept_options,
         _hooks(service),
+        _admission(service, say, earlier),
     )
+
+
+def _admission(service: Service, say: Say, earlier: ServicePlan | None) -> admission.Admission | None:
+    before = earlier.admission if earlier else None
+    return admission.prepare(service, say, before.seats if before else None)
 
 
 def _hooks(service: Service) -> Hooks | None:

@@ -15,6 +15,7 @@ from culvert.observe.ids import Ids
 from culvert.observe.log import DEBUG, NOTICE, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
+from culvert.tunnel.gate import Gate
 from culvert.tunnel.life import Tunnel
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.rotation import Rotation
@@ -52,6 +53,7 @@ class RunningService:
         self.client = plan.service.client
         self.level = plan.service.debug
         self.far_end = FarEnd(plan)
+        self.gate = Gate(plan.admission, log) if plan.admission is not None else None
         self.on_idle: Callable[[], None] | None = None
         self._engine = engine
         self._ids = ids
@@ -104,6 +106,8 @@ class RunningService:
         self._rotation.stop()
         self.abort_all()
         self._route.close()
+        if self.gate is not None:
+            self.gate.close()
 
     def listing(self) -> list[Listed]:
         """The live tunnels."""
@@ -117,6 +121,8 @@ class RunningService:
 
     def finished(self, tunnel: Tunnel) -> None:
         """The tunnel is closed."""
+        if self.gate is not None:
+            self.gate.left(tunnel)
         if self.level >= DEBUG:
             tunnel.say(DEBUG, f"Service [{self.name}] finished ({self.live} left)")
 
@@ -128,7 +134,7 @@ class RunningService:
         context = plan.policy.silent_context
         if context is None or self.level >= NOTICE or len(plan.destinations) != 1:
             return
-        if plan.accept_options or plan.sources or plan.hooks is not None:
+        if plan.accept_options or plan.sources or plan.hooks is not None or self.gate is not None:
             return
         self._route.order(
             context,

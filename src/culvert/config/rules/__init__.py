@@ -6,9 +6,15 @@ this order.
 
 from __future__ import annotations
 
-from culvert.config.rules import certificates, endpoints, negotiation, tls
+from culvert.config.rules import admission, certificates, endpoints, negotiation, tls
 from culvert.config.rules.case import Case, Complaint, Rule
 
-RULES: tuple[Rule, ...] = (*certificates.RULES, *negotiation.RULES, *tls.RULES, *endpoints.RULES)
+RULES: tuple[Rule, ...] = (
+    *certificates.RULES,
+    *negotiation.RULES,
+    *tls.RULES,
+    *endpoints.RULES,
+    *admission.RULES,
+)
 
 __all__ = ["RULES", "Case", "Complaint", "Rule"]

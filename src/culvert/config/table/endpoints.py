@@ -114,7 +114,7 @@ class Endpoints:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Programs:
-    """Programs instead of addresses, and who may reach them."""
+    """Programs instead of addresses."""
 
     exec: str | None = option(
         "exec", FILE, None, "Run this program as the far end of a tunnel.", missing=PROGRAMS
@@ -137,20 +137,6 @@ class Programs:
         unit="ms",
         shown="no",
         missing=PROGRAMS,
-    )
-    ident: str | None = option(
-        "ident",
-        SOME_TEXT,
-        None,
-        "Ask the host of the client by RFC 1413 for this user name.",
-        missing=not_yet("clients are not asked for their user name"),
-    )
-    libwrap: bool = option(
-        "libwrap",
-        YES_NO,
-        False,
-        "Obey /etc/hosts.allow and /etc/hosts.deny.",
-        missing=not_yet("hosts.allow and hosts.deny are not read"),
     )
 
 

@@ -1,0 +1,35 @@
+"""Who is let in: what can be known of a client at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from culvert.config.rules.case import Case, Complaint, Rule
+
+_BY_ADDRESS = ("allow", "deny", "max_connections_per_address")
+_BY_OWNER = ("allow_uid", "allow_gid")
+
+
+def _addresses(case: Case) -> Iterator[Complaint]:
+    """Clients of a Unix socket have no address: a rule about addresses would let all of them pass."""
+    service = case.service
+    if not service.accept or any(each.path is None for each in service.accept):
+        return
+    for attribute in _BY_ADDRESS:
+        if getattr(service, attribute):
+            yield attribute, "clients of a Unix socket have no address; allowUid and allowGid tell them apart"
+
+
+def _owners(case: Case) -> Iterator[Complaint]:
+    if sys.platform.startswith("linux"):
+        return
+    for attribute in _BY_OWNER:
+        if getattr(case.service, attribute):
+            yield attribute, "is available on Linux only"
+
+
+RULES: tuple[Rule, ...] = (
+    (("accept", *_BY_ADDRESS), _addresses),
+    (_BY_OWNER, _owners),
+)

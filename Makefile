@@ -82,6 +82,12 @@ sanitize: dev  ## every test of the engine, with AddressSanitizer and UBSan in i
 	  $(addprefix tests/,engine tunnel openssl tls daemon endings)
 	@! cat $(REPORT).* 2>/dev/null
 
+# Not part of `make test`: it fetches a source package from Debian.  Tests that want it are skipped without it.
+.PHONY: fips
+fips:  ## build OpenSSL's FIPS provider, and a libssl with zlib, into build/fips for their tests
+	@scripts/build_fips fips
+	@scripts/build_fips libraries
+
 .PHONY: format
 format: $(VENV)/dev.stamp  ## let ruff put the sources in order
 	@$(PY) -m ruff check --fix -q $(CODE)

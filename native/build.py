@@ -34,20 +34,8 @@ SOURCES = (
 
 # In the order in which their types are needed.
 DECLARATIONS = (
-    "atomic",
-    "crypto",
-    "err",
-    "bio",
-    "evp",
-    "x509",
-    "pem",
-    "ssl",
-    "revocation",
-    "store",
-    "psk",
-    "alpn",
-    "engine",
-    "tickets",
+    *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
+    *("commands", "revocation", "psk", "alpn", "engine", "tickets"),
 )
 
 

@@ -19,18 +19,8 @@ ROOT = Path(culvert.__file__).parent
 
 # A value that asks for something, for every option that is not available.
 ASKING = {
-    "CAengine": "id",
-    "compression": "deflate",
-    "config": "Ciphers:ALL",
-    "EGD": "/run/egd",
-    "engine": "pkcs11",
-    "engineCtrl": "MODULE_PATH:x.so",
-    "engineDefault": "ALL",
-    "engineId": "pkcs11",
-    "engineNum": "1",
     "exec": "/bin/true",
     "execArgs": "true",
-    "fips": "yes",
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
@@ -42,25 +32,23 @@ ASKING = {
     "OCSPrequire": "no",
     "protocolDomain": "d",
     "protocolHeader": "A: b",
-    "provider": "legacy",
-    "providerParameter": "legacy:a=b",
     "pty": "yes",
     "redirect": "127.0.0.1:1",
     "retry": "yes",
-    "RNDbytes": "2048",
-    "RNDfile": "/dev/zero",
     "sessiond": "127.0.0.1:1",
-    "setEnv": "A=b",
     "setgid": "1",
     "setuid": "1",
     "TIMEOUTocsp": "6",
     "transparent": "source",
     "transport": "udp",
 }
-HARMLESS = {"taskbar", "RNDoverwrite"}  # whatever they say, there is no icon and no seed file
+HARMLESS = {"taskbar"}  # whatever it says, there is no icon
 
 # Options that nothing outside the configuration has to read.
 SETTLED = {
+    "engine": "one of the acts",
+    "engineCtrl": "one of the acts",
+    "engineDefault": "one of the acts",
     "include": "obeyed by the reader",
     "stack": "without effect, and said so",
     "taskbar": "a Windows option",

@@ -46,10 +46,10 @@ def test_a_folder_that_is_missing_is_refused() -> None:
 
 
 def test_verification_without_authorities_is_refused() -> None:
-    assert 'verifyChain: Either "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
+    assert 'verifyChain: Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
         verify_chain=True
     )
-    assert 'verifyPeer: Either "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
+    assert 'verifyPeer: Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured' in refusal(
         verify_peer=True
     )
 

@@ -70,10 +70,14 @@ def inspect(source: str | int) -> Report:
 
 def _look_at_tls(configuration: Configuration) -> tuple[tuple[ConfigError, ...], tuple[ConfigWarning, ...]]:
     """What is wrong and what is doubtful with certificates, keys, ciphers and the like, each thing once."""
-    from culvert.tls import build  # needs the compiled module; a file with errors is told without it
+    from culvert.tls import build, library  # needs the compiled module; a file with errors is told without it
 
     errors: dict[str, ConfigError] = {}
     warnings: dict[ConfigWarning, None] = {}
+    try:
+        library.take_over(configuration.options)
+    except ConfigErrors as found:
+        return found.errors, ()
     for service in configuration.services:
         try:
             told = build(service).warnings

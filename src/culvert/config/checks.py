@@ -82,8 +82,9 @@ def _refusals(model: GlobalOptions | Service, table: tuple[Option, ...]) -> Iter
 
 
 def _check_global(options: GlobalOptions, *, inetd: bool) -> Iterator[ConfigError]:
-    for attribute, reason in (*_full_paths(options, inetd=inetd), *_engines(options)):
+    for attribute, reason in _full_paths(options, inetd=inetd):
         yield ConfigError(options.where(attribute), SPELLING[attribute], reason)
+    yield from _engines(options)
     for option, reason in _refusals(options, GLOBAL):
         yield ConfigError(options.where(option.attribute), option.name, reason)
 
@@ -98,8 +99,11 @@ def _full_paths(options: GlobalOptions, *, inetd: bool) -> Iterator[Complaint]:
         yield "pid", "Pid file must include full path name"
 
 
-def _engines(options: GlobalOptions) -> Iterator[Complaint]:
-    if not options.engine:
-        for attribute in ("engine_ctrl", "engine_default"):
-            if getattr(options, attribute):
-                yield attribute, "No engine was defined"
+def _engines(options: GlobalOptions) -> Iterator[ConfigError]:
+    """Commands are for the last engine before them."""
+    defined = False
+    for act in options.acts:
+        if act.attribute == "engine":
+            defined = True
+        elif act.attribute in ("engine_ctrl", "engine_default") and not defined:
+            yield ConfigError(act.at, SPELLING[act.attribute], "No engine was defined")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from culvert.config.model import GLOBAL, SERVICE
-from culvert.config.options import Merge, Option
+from culvert.config.options import Act, Merge, Option
 from culvert.errors import Where
 
 # How the lines of a repeatable option become its value.
@@ -16,6 +16,8 @@ class Draft:
     """The values of one section, or of the global part, so far.
 
     positions: attribute -> the last line that set it, inherited ones included.
+    lines: attribute of a repeatable option -> the line of each of its values.
+    acts: what is to be carried out in the order of the file.
     broken: attributes with a line that could not be read; checks must not complain of their absence as well.
     own: attributes that were set here and not inherited.
     """
@@ -24,6 +26,8 @@ class Draft:
         self.name, self.at = name, at
         self._values: dict[str, Any] = dict(defaults._values) if defaults else {}
         self.positions: dict[str, Where] = dict(defaults.positions) if defaults else {}
+        self.lines: dict[str, tuple[Where, ...]] = dict(defaults.lines) if defaults else {}
+        self.acts: list[Act] = []
         self.broken: set[str] = set(defaults.broken) if defaults else set()
         self.own: set[str] = set()
 
@@ -32,11 +36,12 @@ class Draft:
         attribute = option.attribute
         if not option.repeatable:
             self._values[attribute] = value
-        elif attribute in self.own:
-            self._values[attribute].append(value)
         else:
-            inherited = self._values.get(attribute, ()) if option.merge is Merge.JOIN else ()
-            self._values[attribute] = [*inherited, value]
+            kept = attribute in self.own or option.merge is Merge.JOIN
+            self._values[attribute] = [*(self._values.get(attribute, ()) if kept else ()), value]
+            self.lines[attribute] = (*(self.lines.get(attribute, ()) if kept else ()), at)
+        if option.act:
+            self.acts.append(Act(attribute, str(value), at))
         if option.also:
             self._values.update(option.also(value))
         self.positions[attribute] = at

@@ -183,7 +183,9 @@ class _Loader:
         return self.sections or [self._defaults]
 
     def options(self) -> GlobalOptions:
-        return GlobalOptions(**self._global.values(), positions=self._global.positions)
+        return GlobalOptions(
+            **self._global.values(), positions=self._global.positions, acts=tuple(self._global.acts)
+        )
 
     def services(self) -> tuple[Service, ...]:
         if not self.sections:
@@ -194,6 +196,7 @@ class _Loader:
                 name=str(each.value("service") or each.name),
                 at=each.at,
                 positions=each.positions,
+                lines=each.lines,
             )
             for each in self.drafts()
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from culvert.config.options import Option
+from culvert.config.options import Act, Option
 from culvert.config.table.admission import Admission
 from culvert.config.table.certificates import Certificates, Trust, Verification, level_flags
 from culvert.config.table.endpoints import Endpoints, Negotiation, Programs
@@ -27,9 +27,18 @@ from culvert.errors import ConfigWarning, Where
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalOptions(Process, Library, Windows):
-    """Options of the whole daemon.  debug, facility and service serve its own log lines and syslog."""
+    """Options of the whole daemon.  debug, facility and service serve its own log lines and syslog.
+
+    acts: the lines of setEnv, provider, engine and their kin, in their order.  A program that gives none has
+        them carried out option by option.
+    """
 
     positions: Mapping[str, Where] = field(default_factory=dict, repr=False, compare=False)
+    acts: tuple[Act, ...] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.acts:
+            object.__setattr__(self, "acts", tuple(_acts_of(self)))
 
     def where(self, attribute: str) -> Where | None:
         """The line that set an attribute, None if none did."""
@@ -56,11 +65,13 @@ class Service(
     name: what the log calls it: `service` of the section, else the section's name.
     at: the section's line; None for a service that a program made.
     positions: attribute -> the line that set it, here or in the global part.
+    lines: attribute of a repeatable option -> the line of each of its values, for a file.
     """
 
     name: str
     at: Where | None = field(default=None, compare=False)
     positions: Mapping[str, Where] = field(default_factory=dict, repr=False, compare=False)
+    lines: Mapping[str, tuple[Where, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._settle_verification()
@@ -93,6 +104,11 @@ class Service(
     def where(self, attribute: str) -> Where | None:
         """The line that set an attribute, else the line of the section."""
         return self.positions.get(attribute, self.at)
+
+    def where_value(self, attribute: str, number: int) -> Where | None:
+        """The line of one value of a repeatable option, counted from 0; else as where()."""
+        lines = self.lines.get(attribute, ())
+        return lines[number] if number < len(lines) else self.where(attribute)
 
     @property
     def options_set(self) -> frozenset[str]:
@@ -128,6 +144,12 @@ class Configuration:
     source: str = ""
 
 
+def _acts_of(options: GlobalOptions) -> Iterator[Act]:
+    for option in _ACTS:
+        for value in getattr(options, option.attribute):
+            yield Act(option.attribute, str(value))
+
+
 def _options_of(model: type[GlobalOptions] | type[Service]) -> Iterator[Option]:
     for each in dataclasses.fields(model):
         if "option" in each.metadata:
@@ -135,6 +157,7 @@ def _options_of(model: type[GlobalOptions] | type[Service]) -> Iterator[Option]:
 
 
 GLOBAL: tuple[Option, ...] = (*_options_of(GlobalOptions), INCLUDE)
+_ACTS = tuple(each for each in GLOBAL if each.act)
 SERVICE: tuple[Option, ...] = (*_options_of(Service), INCLUDE)
 
 

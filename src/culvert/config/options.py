@@ -12,9 +12,10 @@ import enum
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from culvert.config.values import Kind
+from culvert.errors import Where
 
 
 class Merge(enum.Enum):
@@ -46,6 +47,7 @@ class Option:
     idle: str = ""  # why it has no effect here, told once for each line
     mode: str = ""  # "client" or "server": without effect in sections of the other mode
     secret: bool = False  # never shown
+    act: bool = False  # carried out line by line, together with the other acts, in the order of the file
     missing: str = ""  # what this version of Culvert cannot do; empty: the option is available
     neutral: tuple[object, ...] = ()  # values beside the default that ask for nothing and are accepted
 
@@ -74,6 +76,14 @@ class Option:
         if self.shown or not isinstance(self.default, tuple):
             return self.shown or self.kind.render(self.default)
         return ", ".join(map(self.kind.render, self.default))
+
+
+class Act(NamedTuple):
+    """A line that is not so much a value as something to be done, when its turn comes."""
+
+    attribute: str
+    value: str
+    at: Where | None = None
 
 
 def option(name: str, kind: Kind, default: Any, text: str, **facts: Any) -> Any:

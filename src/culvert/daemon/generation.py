@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from culvert.config.model import Configuration, GlobalOptions, Message
 from culvert.daemon import privileges
 from culvert.daemon.privileges import Rights
+from culvert.daemon.seeding import seed
 from culvert.daemon.source import Source
 from culvert.net.listeners import Listening, Pool
 from culvert.observe.log import NOTICE, WARNING, Log
 from culvert.observe.outlet import Outlet, discard
+from culvert.tls import library
 from culvert.tunnel.plan import ServicePlan, plan_services
 
 
@@ -21,6 +23,7 @@ class Generation:
     """A configuration, ready for its workers.
 
     listenings: for each plan, the addresses it accepts on.
+    take_back: restores the environment and the switches of OpenSSL that were in force before.
     workers: how many processes it wants; `auto` is one for each processor that this process may use.
     sinks: where its log lines go; the supervisor closes them when it is over.
     """
@@ -28,6 +31,7 @@ class Generation:
     configuration: Configuration
     plans: tuple[ServicePlan, ...]
     listenings: tuple[tuple[Listening, ...], ...]
+    take_back: library.Undo
     sinks: list[logging.Handler] = field(default_factory=list)
 
     workers: int = field(init=False)
@@ -47,9 +51,15 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, before: Generation | 
     log.write(NOTICE, f"Reading configuration from {source}")
     configuration = _in_place(source.load_again() if before else source.load())
     _say_what_was_read(configuration, log)
-    plans = plan_services(configuration, log.write, before.plans if before else ())
+    take_back = library.take_over(configuration.options, log.write, again=before is not None)
+    try:
+        seed(configuration.options, log.write)
+        plans = plan_services(configuration, log.write, before.plans if before else ())
+    except BaseException:
+        take_back()
+        raise
     log.write(NOTICE, "Configuration successful")
-    generation = Generation(configuration, plans, ())
+    generation = Generation(configuration, plans, (), take_back)
     try:
         workers = generation.workers
         generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
@@ -59,6 +69,7 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, before: Generation | 
         generation.sinks = outlet.prepare(configuration.options)
     except BaseException:
         pool.undo()
+        take_back()
         raise
     return generation
 
@@ -72,7 +83,8 @@ def _give_up_rights(options: GlobalOptions, outlet: Outlet) -> None:
 
 
 def give_up(generation: Generation, pool: Pool) -> None:
-    """Close what prepare() opened."""
+    """Close what prepare() opened, and take back what it changed in this process."""
+    generation.take_back()
     pool.undo()
     discard(generation.sinks)
 

@@ -34,7 +34,7 @@ def _entries(uri: str) -> Iterator[Certificate | str]:
     """What a URI has: certificates, and names of further URIs."""
     begin()
     raw = uri.encode("utf-8", "surrogateescape")
-    store = check_pointer(lib.culvert_store_open(raw), f"open {uri}")
+    store = check_pointer(lib.culvert_store_open(raw, ffi.NULL, ffi.NULL), f"open {uri}")
     try:
         lib.OSSL_STORE_expect(store, lib.OSSL_STORE_INFO_CERT)
         while not lib.OSSL_STORE_eof(store):

@@ -35,7 +35,7 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
     _present(faults, context, passphrases)
     secrets = _share_keys(faults, context)
     _agree(faults, context)
-    trust = load_trust(faults)
+    trust = load_trust(faults, passphrases)
     _verify(faults, context, trust)
     revoked = apply_revocation(faults, context)
     name = session_context(service, trust, revoked, secrets)

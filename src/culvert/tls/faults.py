@@ -19,9 +19,10 @@ class Faults:
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigWarning] = []
 
-    def refuse(self, attribute: str, reason: str, near: str | None = None) -> None:
-        """Note an error at the line of an option."""
-        self.errors.append(ConfigError(self.service.where(attribute), SPELLING[attribute], reason, near))
+    def refuse(self, attribute: str, reason: str, near: str | None = None, *, number: int = -1) -> None:
+        """Note an error at the line of an option; ``number``: of one of its values, counted from 0."""
+        at = self.service.where_value(attribute, number) if number >= 0 else self.service.where(attribute)
+        self.errors.append(ConfigError(at, SPELLING[attribute], reason, near))
 
     def warn(self, attribute: str, reason: str) -> None:
         """Note something that works, but perhaps not as the operator thinks."""

@@ -1,8 +1,8 @@
 """Our own certificates: which key belongs to which leaf, and which certificates stand above it.
 
-The files may hold their blocks in any order.  A key makes a leaf of the first certificate that has its
-public half; what stands above is found by following issuers, so the peer gets a chain in the order that RFC
-5246, 7.4.2 wants.
+Files may hold their blocks in any order (culvert.tls.sources).  A key makes a leaf of the first certificate
+that has its public half; what stands above is found by following issuers, so the peer gets a chain in the
+order that RFC 5246, 7.4.2 wants.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from culvert.openssl import Certificate, PrivateKey
 from culvert.openssl.certificates import Parameters
 from culvert.tls.faults import Faults
 from culvert.tls.passphrases import Passphrases
-from culvert.tls.pem import Block, read_blocks
+from culvert.tls.pem import Block
+from culvert.tls.sources import Source, open_source, shown
+
+if TYPE_CHECKING:
+    from culvert.openssl.hardware import TokenEngine
 
 SOON = timedelta(days=14)
 """A certificate that ends before is worth a warning."""
@@ -35,11 +40,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the files of one service hold."""
+    """What `cert` and `key` of one service hold."""
 
     certificates: list[Certificate]
     keys: list[tuple[PrivateKey, str, str]]
-    """The key, the option and the file that it came from."""
+    """The key, the option and the place that it came from."""
     parameters: list[tuple[Block, str]]
 
 
@@ -50,60 +55,47 @@ def load_identities(
     files.
     """
     service = faults.service
-    files = _read_files(faults, "cert", service.cert)
+    engine = engine_of(faults)
+    sources = _open(faults, "cert", service.cert, passphrases, engine)
     found = _Found([], [], [])
-    for path, blocks in files:
-        _take_certificates(faults, found, path, blocks)
-    key_files = _read_files(faults, "key", (service.key,)) if service.key else files
+    for source in sources:
+        found.certificates.extend(source.certificates(faults))
+        found.parameters.extend((block, source.name) for block in source.parameters())
+    key_sources = _open(faults, "key", (service.key,), passphrases, engine) if service.key else sources
     attribute = "key" if service.key else "cert"
-    for path, blocks in key_files:
-        _take_keys(faults, found, attribute, path, blocks, passphrases)
-    if files and key_files and not faults.errors:
+    for source in key_sources:
+        found.keys.extend((key, attribute, source.name) for key in source.keys(faults, attribute))
+    if sources and key_sources and not faults.errors:
         _check_keys_present(faults, found, attribute)
     identities = tuple(_identities(faults, found))
     return identities, _parameters(faults, found)
 
 
-def _read_files(faults: Faults, attribute: str, paths: Iterable[str]) -> list[tuple[str, tuple[Block, ...]]]:
-    files = []
-    for path in paths:
-        with faults.about(attribute, f"cannot read {path}"):
-            files.append((path, read_blocks(path)))
-    return files
+def engine_of(faults: Faults) -> TokenEngine | None:
+    """The engine of `engineId` or `engineNum`; None, and perhaps an error, when there is none."""
+    service = faults.service
+    if service.engine_num is None and service.engine_id is None:
+        return None
+    from culvert.tls.library import in_force
+
+    engines = in_force().engines
+    if service.engine_num is not None:
+        if service.engine_num <= len(engines):
+            return engines[service.engine_num - 1]
+        faults.refuse("engine_num", "Illegal engine number")
+        return None
+    for engine in engines:
+        if engine.id == service.engine_id:
+            return engine
+    faults.refuse("engine_id", "Engine ID not found")
+    return None
 
 
-def _take_certificates(faults: Faults, found: _Found, path: str, blocks: Sequence[Block]) -> None:
-    before = len(faults.errors)
-    count = 0
-    for block in blocks:
-        if block.is_parameters:
-            found.parameters.append((block, path))
-        if block.is_certificate:
-            count += 1
-            with faults.about("cert", f"line {block.line} of {path} is not a usable certificate"):
-                found.certificates.append(Certificate.from_pem(block.data))
-    if not count and len(faults.errors) == before:
-        reason = f"{path} has no BEGIN CERTIFICATE line (PEM is needed)"
-        faults.refuse("cert", f"Failed to load certificate: {reason}")
-
-
-def _take_keys(
-    faults: Faults,
-    found: _Found,
-    attribute: str,
-    path: str,
-    blocks: Sequence[Block],
-    passphrases: Passphrases,
-) -> None:
-    for block in (block for block in blocks if block.is_key):
-        with faults.about(attribute, f"Failed to load private key: line {block.line} of {path}"):
-            found.keys.append((_open(block, path, passphrases), attribute, path))
-
-
-def _open(block: Block, path: str, passphrases: Passphrases) -> PrivateKey:
-    if block.is_encrypted:
-        return passphrases.open(block.data, path)
-    return PrivateKey.from_pem(block.data)
+def _open(
+    faults: Faults, attribute: str, names: Iterable[str], passphrases: Passphrases, engine: TokenEngine | None
+) -> list[Source]:
+    opened = (open_source(faults, attribute, name, passphrases, engine) for name in names)
+    return [source for source in opened if source is not None]
 
 
 def _check_keys_present(faults: Faults, found: _Found, attribute: str) -> None:
@@ -111,9 +103,9 @@ def _check_keys_present(faults: Faults, found: _Found, attribute: str) -> None:
         return
     service = faults.service
     if attribute == "key":
-        faults.refuse("key", f"Failed to load private key: {service.key} has no BEGIN ... PRIVATE KEY line")
+        faults.refuse("key", f"Failed to load private key: none is in {shown(service.key or '')}")
     else:
-        places = " or ".join(service.cert)
+        places = " or ".join(map(shown, service.cert))
         faults.refuse("cert", f"Failed to load private key: none is in {places}; name its file with `key`")
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from culvert.config.model import Service
-from culvert.config.table.tls import DEFAULT_CURVES
+from culvert.config.table.tls import DEFAULT_CIPHERS, DEFAULT_CURVES
 from culvert.config.tlsnames import KERNEL_TLS, KERNEL_TLS_REFUSED
 from culvert.config.values import nearest
 from culvert.errors import TlsError
 from culvert.openssl import Context
 from culvert.openssl._lib import OPTIONS, VERSION
+from culvert.openssl.library import fips_is_on
 from culvert.tls.faults import Faults
+from culvert.tls.library import in_force
 from culvert.tls.psk import relies_on_key
 
 HYBRID_GROUP = "X25519MLKEM768"
@@ -20,6 +22,13 @@ KEYS_ONLY = "!aNULL:!aRSA:!aECDSA:!aDSS"
 
 LEVEL_AT_LEAST = 2
 """The security level where the file names none: OpenSSL's own is raised to it (112 bits)."""
+
+FIPS_CIPHERS = "FIPS:!DH:!kDHEPSK"
+FIPS_CURVES = "P-256:P-521:P-384"
+"""What is usual where FIPS is on: the rest could not be used anyway."""
+
+COMPRESSION_UP_TO = 1
+"""The highest security level at which OpenSSL compresses (SSL_CTX_set_security_level(3))."""
 
 TOO_OLD = ("SSLv3", "TLSv1", "TLSv1.1")
 """Versions whose signatures (SHA-1) OpenSSL 3 takes for weaker than any level but 0."""
@@ -39,6 +48,10 @@ def apply_settings(faults: Faults, context: Context) -> None:
     if not service.client and service.cert and service.psk_secrets:
         context.set_options(OPTIONS["CIPHER_SERVER_PREFERENCE"])
     _set_groups(faults, context)
+    if service.config:
+        from culvert.tls.commands import give_commands
+
+        give_commands(faults, context)
 
 
 def _set_ciphers(service: Service, context: Context) -> None:
@@ -68,7 +81,10 @@ def _ciphers(service: Service) -> str:
     """
     verified = service.verify_chain or service.verify_peer
     demanded = verified or service.require_cert or relies_on_key(service)
-    return f"{service.ciphers}:!aNULL" if demanded else service.ciphers
+    ciphers = service.ciphers
+    if ciphers == DEFAULT_CIPHERS and fips_is_on():
+        ciphers = FIPS_CIPHERS
+    return f"{ciphers}:!aNULL" if demanded else ciphers
 
 
 def _set_switches(faults: Faults, context: Context) -> None:
@@ -81,8 +97,18 @@ def _set_switches(faults: Faults, context: Context) -> None:
         if name in KERNEL_TLS:  # of a program; a file has been refused at its line
             faults.refuse("options", f"{name} {KERNEL_TLS_REFUSED}")
     context.set_options(_mask(service.options_set), _mask(service.options_cleared))
+    if in_force().compression:
+        _compress(faults, context)
     if not service.renegotiation:
         context.set_options(OPTIONS["NO_RENEGOTIATION"])
+
+
+def _compress(faults: Faults, context: Context) -> None:
+    if context.security_level > COMPRESSION_UP_TO:
+        reason = f"`compression` needs `securityLevel = {COMPRESSION_UP_TO}` or 0: OpenSSL allows none above"
+        faults.refuse("security_level", reason)
+    if "NO_COMPRESSION" not in faults.service.options_set:
+        context.set_options(0, OPTIONS["NO_COMPRESSION"])
 
 
 def _mask(names: frozenset[str]) -> int:
@@ -116,6 +142,10 @@ def _set_groups(faults: Faults, context: Context) -> None:
     if faults.service.curves is not None:
         with faults.about("curves", "Invalid groups list in 'curves'"):
             context.set_groups(faults.service.curves)
+        return
+    if fips_is_on():
+        with faults.about("curves", "the usual groups of FIPS cannot be used"):
+            context.set_groups(FIPS_CURVES)
         return
     try:
         context.set_groups(f"{HYBRID_GROUP}:{DEFAULT_CURVES}")

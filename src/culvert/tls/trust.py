@@ -7,11 +7,15 @@ import os
 import re
 from dataclasses import dataclass
 
+from culvert.config.model import Service
 from culvert.errors import TlsError
 from culvert.openssl import Certificate
 from culvert.openssl.store_uri import certificates_at
 from culvert.tls.faults import Faults
+from culvert.tls.identity import engine_of
+from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.pem import read_blocks
+from culvert.tls.sources import TokenSource, shown
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """How openssl-rehash(1) names a certificate."""
@@ -22,7 +26,7 @@ class Trust:
     """What CAfile, CApath and CAstore hold at this moment."""
 
     certificates: tuple[Certificate, ...]
-    """Of CAfile and CAstore."""
+    """Of CAfile, CAstore and CAengine."""
     folder: str | None
     """CApath, looked through again by OpenSSL while it verifies."""
     named: tuple[Certificate, ...]
@@ -37,12 +41,14 @@ class Trust:
         return summary.digest()
 
 
-def load_trust(faults: Faults) -> Trust:
-    """Read CAfile, CApath and CAstore of a service."""
+def load_trust(faults: Faults, passphrases: Passphrases = REMEMBERED) -> Trust:
+    """Read CAfile, CApath, CAstore and CAengine of a service."""
     service = faults.service
     certificates = _from_file(faults) if service.ca_file else ()
     if service.ca_store:
         certificates += _from_store(faults, service.ca_store)
+    if service.ca_engine:
+        certificates += _from_engine(faults, passphrases)
     in_folder = _from_folder(faults) if service.ca_path else ()
     _check_source(faults, bool(certificates or in_folder))
     return Trust(certificates, service.ca_path, _without_twins((*certificates, *in_folder)))
@@ -53,12 +59,21 @@ def _check_source(faults: Faults, some: bool) -> None:
     if not (service.verify_chain or service.verify_peer) or faults.errors:
         return
     attribute = "verify_chain" if service.verify_chain else "verify_peer"
-    if not (service.ca_file or service.ca_path or service.ca_store):
-        faults.refuse(attribute, 'Either "CAfile", "CApath" or "CAstore" has to be configured')
+    if not (service.ca_file or service.ca_path or service.ca_store or service.ca_engine):
+        faults.refuse(attribute, 'Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured')
     elif not some:
-        source = "CAfile" if service.ca_file else "CApath (openssl rehash names its files)"
-        source = "CAstore" if service.ca_store else source
-        faults.warn(attribute, f"No trusted certificates found in {source}: every peer will be refused")
+        faults.warn(
+            attribute, f"No trusted certificates found in {_source(service)}: every peer will be refused"
+        )
+
+
+def _source(service: Service) -> str:
+    named = {
+        "CAengine": service.ca_engine,
+        "CAstore": service.ca_store,
+        "CAfile": service.ca_file,
+    }
+    return next((name for name, value in named.items() if value), "CApath (openssl rehash names its files)")
 
 
 def _from_file(faults: Faults) -> tuple[Certificate, ...]:
@@ -70,6 +85,20 @@ def _from_file(faults: Faults) -> tuple[Certificate, ...]:
                     found.append(Certificate.from_pem(block.data))
         if not found:
             faults.refuse("ca_file", f"No trusted certificates found: {path} has no BEGIN CERTIFICATE line")
+    return tuple(found)
+
+
+def _from_engine(faults: Faults, passphrases: Passphrases) -> tuple[Certificate, ...]:
+    """Those of CAengine; one that is not there trusts nobody, so the others may stand."""
+    engine = engine_of(faults)
+    if engine is None:
+        return ()
+    found: list[Certificate] = []
+    for name in faults.service.ca_engine:
+        try:
+            found.append(TokenSource(name, engine, passphrases).certificate())
+        except TlsError as error:
+            faults.warn("ca_engine", f'CAengine failed to retrieve "{shown(name)}": {error.reason}')
     return tuple(found)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from culvert.errors import ConfigErrors
 from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids
 from culvert.observe.log import Log, for_library
+from culvert.tls import library
 from culvert.tunnel.plan import ServicePlan, plan_services
 from culvert.tunnel.service import Listed, RunningService
 
@@ -66,9 +66,7 @@ class OpenTunnel:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        plans = await loop.run_in_executor(
-            None, functools.partial(plan_services, self._configuration, self._log.write)
-        )
+        plans = await loop.run_in_executor(None, self._plan)
         self._find_engine(loop)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self.close)
@@ -76,6 +74,15 @@ class OpenTunnel:
                 self._start(plan)
             undo.pop_all()
         return self
+
+    def _plan(self) -> tuple[ServicePlan, ...]:
+        """Make OpenSSL ready and every context; in a thread, for it may block."""
+        take_back = library.take_over(self._configuration.options, self._log.write)
+        try:
+            return plan_services(self._configuration, self._log.write)
+        except BaseException:
+            take_back()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -13,10 +13,19 @@ def _certificate(case: Case) -> Iterator[Complaint]:
         yield "", "TLS server needs a certificate"
 
 
+# Engines that become others: all that work, and one that is loaded by commands.
+_OF_ANY_NAME = ("auto", "dynamic")
+
+
 def _engine_of_key(case: Case) -> Iterator[Complaint]:
-    if case.service.engine_num is not None and case.service.engine_num > len(case.options.engine):
+    service, engines = case.service, case.options.engine
+    if service.ca_engine and service.engine_num is None and service.engine_id is None:
+        yield "ca_engine", 'Either "engineId" or "engineNum" has to say which engine it is read through'
+    if any(each.lower() in _OF_ANY_NAME for each in engines):
+        return  # which there are is known when they have been loaded
+    if service.engine_num is not None and service.engine_num > len(engines):
         yield "engine_num", "Illegal engine number"
-    if case.service.engine_id is not None and case.service.engine_id not in case.options.engine:
+    if service.engine_id is not None and service.engine_id not in engines:
         yield "engine_id", "Engine ID not found"
 
 
@@ -52,12 +61,12 @@ def _trust(case: Case) -> Iterator[Complaint]:
         wanted = next(
             (each for each in ("verify_peer", "verify_chain", "verify") if each in service.positions), ""
         )
-        yield wanted, 'Either "CAfile", "CApath" or "CAstore" has to be configured'
+        yield wanted, 'Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured'
 
 
 RULES: tuple[Rule, ...] = (
     (("client", "cert", "psk_secrets"), _certificate),
-    (("engine_num", "engine_id"), _engine_of_key),
+    (("engine_num", "engine_id", "ca_engine"), _engine_of_key),
     ((*VERIFY, "check_host", "check_ip", "check_email"), _subject_checks),
     ((*VERIFY, "crl_file", "crl_path"), _crl_chain),
     ((*VERIFY, "ocsp"), _ocsp),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from culvert.config.options import Merge, not_yet, option
+from culvert.config.options import Merge, option
 from culvert.config.pins import PIN
 from culvert.config.values import (
     DIRECTORY_OR_NONE,
@@ -17,8 +17,6 @@ from culvert.config.values import (
     Kind,
     number,
 )
-
-ENGINES = not_yet("engines and providers of OpenSSL are not loaded")
 
 
 def level_flags(level: int) -> Mapping[str, bool]:
@@ -54,30 +52,32 @@ class Certificates:
         "cert",
         FILE,
         (),
-        "The own certificate and its chain (PEM); the private key may stand in the same file.",
+        "The own certificate and its chain: a file (PEM or PKCS#12), a URI, or the id of an engine's "
+        "certificate; the private key may stand in the same place.",
         merge=Merge.LIST,
     )
     key: str | None = option(
         "key",
         FILE,
         None,
-        "The private key (PEM); encrypted ones are asked for on the terminal.",
-        shown="the file of `cert`",
+        "The private key: a file (PEM or PKCS#12), a URI, or the id of an engine's key; pass phrases and "
+        "PINs are asked for on the terminal.",
+        shown="the place of `cert`",
     )
     engine_id: str | None = option(
         "engineId",
         SOME_TEXT,
         None,
-        "Read the key through the engine with this id.",
+        "Read key and certificate through the engine with this id.",
         since="5.00",
-        missing=ENGINES,
+        also=lambda _value: {"engine_num": None},
     )
     engine_num: int | None = option(
         "engineNum",
         number("Illegal engine number", 1),
         None,
-        "Read the key through this engine, counted from 1 in the order of `engine` lines.",
-        missing=ENGINES,
+        "Read key and certificate through this engine, counted from 1 in the order of `engine` lines.",
+        also=lambda _value: {"engine_id": None},
     )
 
 
@@ -93,10 +93,9 @@ class Trust:
         "CAengine",
         SOME_TEXT,
         (),
-        "A trusted certificate, read through an engine.",
+        "A trusted certificate, read through the engine of `engineId` or `engineNum`.",
         merge=Merge.JOIN,
         since="5.68",
-        missing=ENGINES,
     )
     ca_store: str | None = option(
         "CAstore",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from culvert.config.options import WINDOWS, Merge, Option, not_yet, option
-from culvert.config.table.certificates import ENGINES
+from culvert.config.options import WINDOWS, Merge, Option, option
 from culvert.config.table.levels import DEBUG, DebugLevel, group_of, user_of
 from culvert.config.values import (
     DIRECTORY,
@@ -23,7 +22,6 @@ from culvert.config.values import (
     whole,
 )
 
-SEEDING = not_yet("random numbers come from the kernel alone, no seed file is read or written")
 _ENGINE_PARTS = (
     *("ALL", "RSA", "DSA", "ECDH", "ECDSA", "DH", "RAND", "CIPHERS", "DIGESTS"),
     *("PKEY", "PKEY_CRYPTO", "PKEY_ASN1"),
@@ -154,7 +152,7 @@ class Process:
         "Set a variable of the daemon's environment, or remove it.",
         merge=Merge.JOIN,
         since="5.75",
-        missing=not_yet("the environment is left as it is"),
+        act=True,
     )
 
 
@@ -166,8 +164,8 @@ class Library:
         "fips",
         YES_NO,
         False,
-        "Use algorithms that FIPS approves only.",
-        missing=not_yet("FIPS mode is left to the configuration of OpenSSL"),
+        "Use algorithms that FIPS approves only: those of OpenSSL's FIPS provider.",
+        shown="no, or as the system's OpenSSL is set",
     )
     compression: str | None = option(
         "compression",
@@ -175,72 +173,67 @@ class Library:
             "deflate", "zlib", "rle", "zstd", "brotli", reason="Specified compression type is not available"
         ),
         None,
-        "Compress inside TLS 1.2 and older.",
-        missing=not_yet("compression inside TLS gives secrets away (CRIME)"),
+        "Compress inside TLS 1.2 and older, where OpenSSL was built with it and `securityLevel` is 0 or 1.",
     )
     engine: tuple[str, ...] = option(
-        "engine", SOME_TEXT, (), "Load an engine of OpenSSL.", merge=Merge.JOIN, missing=ENGINES
+        "engine",
+        SOME_TEXT,
+        (),
+        "Load an engine of OpenSSL by its id; auto: all that work here.",
+        merge=Merge.JOIN,
+        act=True,
     )
     engine_ctrl: tuple[str, ...] = option(
         "engineCtrl",
         SOME_TEXT,
         (),
-        "A command for the last engine, CMD[:ARG].",
+        "A command for the last engine, CMD[:ARG]; INIT starts it.",
         merge=Merge.JOIN,
-        missing=ENGINES,
+        act=True,
+        secret=True,
     )
     engine_default: tuple[str, ...] = option(
         "engineDefault",
         Kind("list of " + ",".join(_ENGINE_PARTS), _engine_parts),
         (),
-        "What the last engine is used for.",
+        "What the last engine is used for wherever nothing else is said.",
         merge=Merge.JOIN,
         since="5.00",
-        missing=ENGINES,
+        act=True,
     )
     provider: tuple[str, ...] = option(
         "provider",
         SOME_TEXT,
         (),
-        "Load a provider of OpenSSL.",
+        "Load a provider of OpenSSL, beside those that are loaded anyway.",
         merge=Merge.JOIN,
         since="5.75",
-        missing=ENGINES,
+        act=True,
     )
     provider_parameter: tuple[str, ...] = option(
         "providerParameter",
         _assignment("Malformed parameter", ":="),
         (),
-        "A parameter of a provider.",
+        "A parameter of a provider; OpenSSL 3.5 and later.",
         merge=Merge.JOIN,
         since="5.75",
-        missing=ENGINES,
+        act=True,
     )
-    egd: str | None = option("EGD", FILE, None, "A socket that gives random numbers.", missing=SEEDING)
+    egd: str | None = option(
+        "EGD", FILE, None, "The Unix socket of an entropy gathering daemon to mix random numbers in from."
+    )
     rnd_bytes: int = option(
         "RNDbytes",
-        number("Illegal number of bytes to read from random seed files", 0),
+        number("Illegal number of bytes to read from random seed files", 0, 1 << 20),
         1024,
         "How much of a seed file is read.",
         unit="bytes",
-        missing=SEEDING,
-        neutral=(0, 64),
     )
     rnd_file: str | None = option(
-        "RNDfile",
-        FILE,
-        None,
-        "A file that random numbers are seeded from.",
-        missing=SEEDING,
-        neutral=("/dev/urandom", "/dev/random"),  # the kernel, as it is anyway
+        "RNDfile", FILE, None, "A file to mix random numbers in from, beside those of the kernel."
     )
     rnd_overwrite: bool = option(
-        "RNDoverwrite",
-        YES_NO,
-        False,
-        "Write new random data to the seed file.",
-        missing=SEEDING,
-        neutral=(True,),  # there is no file to write to
+        "RNDoverwrite", YES_NO, True, "Write new random data to the seed file, if it is a regular file."
     )
 
 

@@ -121,7 +121,6 @@ class Tls:
         "A command for OpenSSL's own configuration, CMD[:PARAM].",
         merge=Merge.LIST,
         since="5.25",
-        missing=not_yet("commands are not passed on to OpenSSL"),
     )
 
 

@@ -158,8 +158,10 @@ void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int);
 
 SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
-void culvert_recheck_tickets(SSL_CTX *);
+void culvert_recheck_tickets(SSL_CTX *, int);
 int culvert_session_is_current(SSL_SESSION *);
+int culvert_vouch(SSL *);
+int culvert_is_vouched_for(SSL_SESSION *);
 void culvert_doom(SSL *);
 void culvert_tell_progress(SSL *);
 void (*SSL_get_info_callback(const SSL *))(const SSL *, int, int);
@@ -246,14 +248,33 @@ static int culvert_session_is_current(SSL_SESSION *session)
                      X509_cmp_current_time(X509_get0_notBefore(peer)) < 0);
 }
 
+/* The mark of a session whose peer has passed all checks.  It lies in the session itself, so it goes wherever
+ * that goes: into tickets, into the store of sessions, and into what a resumed session becomes. */
+static const char VOUCHED[] = "culvert: the peer has passed";
+
+static int culvert_vouch(SSL *ssl)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+    return session && SSL_SESSION_set1_ticket_appdata(session, VOUCHED, sizeof VOUCHED);
+}
+
+static int culvert_is_vouched_for(SSL_SESSION *session)
+{
+    void *mark = NULL;
+    size_t size = 0;
+    return session && SSL_SESSION_get0_ticket_appdata(session, &mark, &size) && size == sizeof VOUCHED &&
+           !memcmp(mark, VOUCHED, size);
+}
+
 static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
-                                       size_t name_size, SSL_TICKET_STATUS status, void *unused)
+                                       size_t name_size, SSL_TICKET_STATUS status, void *marked_only)
 {
     int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    (void)ssl, (void)name, (void)name_size, (void)unused;
+    int passed = !marked_only || culvert_is_vouched_for(session);
+    (void)ssl, (void)name, (void)name_size;
     if (!opened)
         ERR_clear_error(); /* to SSL_get_error(3) a strange ticket is a failure of the handshake */
-    if (!opened || !culvert_session_is_current(session))
+    if (!opened || !passed || !culvert_session_is_current(session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
@@ -264,9 +285,10 @@ static int ticket_closing(SSL *ssl, void *unused)
     return 1;
 }
 
-static void culvert_recheck_tickets(SSL_CTX *context)
+/* marked_only: open none but those of peers that have passed all checks. */
+static void culvert_recheck_tickets(SSL_CTX *context, int marked_only)
 {
-    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
+    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, marked_only ? context : NULL);
 }
 
 static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid,

@@ -93,7 +93,6 @@ def test_every_repeatable_option_of_services_has_its_rule() -> None:
 @pytest.mark.parametrize(
     ("option", "values", "expected"),
     [
-        ("redirect", ("127.0.0.1:1", "127.0.0.1:2"), "second"),
         ("config", ("A:1", "B:2"), "second"),
         ("protocolHeader", ("A: 1", "B: 2"), "second"),
         ("CAengine", ("one", "two"), "both"),

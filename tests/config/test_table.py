@@ -33,7 +33,6 @@ ASKING = {
     "protocolDomain": "d",
     "protocolHeader": "A: b",
     "pty": "yes",
-    "redirect": "127.0.0.1:1",
     "retry": "yes",
     "sessiond": "127.0.0.1:1",
     "setgid": "1",

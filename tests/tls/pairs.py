@@ -210,6 +210,7 @@ def facts(session: Session) -> dict[str, Any]:
         "random": session.server_random.hex(),
         "peer": peer.subject if peer else None,
         "verify": session.verify_result,
+        "vouched": session.vouched,
     }
 
 

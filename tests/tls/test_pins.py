@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,12 @@ def test_the_log_says_what_the_pin_would_have_been(pki: Pki) -> None:
     assert (4, line) in log.lines
     _, log = judged(pki, "client", pki.server, pin=(pki.server.pin,))
     assert (6, f"CERT: Public key matched with the pin {pki.server.pin}") in log.lines
+
+
+def test_a_client_with_a_key_and_a_pin_still_looks_at_certificates(pki: Pki, tmp_path: Path) -> None:
+    """A server without the key may show a certificate, and that must have the pin."""
+    secrets = tmp_path / "psk.txt"
+    secrets.write_text("alice:0123456789abcdef0123456789abcdef\n")
+    for pinned, good in ((pki.server, True), (pki.client, False)):
+        reason, _ = judged(pki, "client", pki.server, pin=(pinned.pin,), psk_secrets=str(secrets))
+        assert (reason is None) == good

@@ -190,8 +190,8 @@ def test_a_wrong_configuration_is_refused_with_everything_that_is_wrong(
 
 def test_an_option_that_is_not_there_yet_is_refused_in_a_program_too(pki: Pki) -> None:
     nowhere = Address.parse("127.0.0.1:1")
-    with pytest.raises(ConfigErrors, match="redirect"):
-        culvert.open_tunnel(server_mode(pki, nowhere, redirect=(nowhere,), verify_chain=True))
+    with pytest.raises(ConfigErrors, match="transport"):
+        culvert.open_tunnel(server_mode(pki, nowhere, transport="udp"))
 
 
 def server_mode_without_files(folder: Path) -> Service:

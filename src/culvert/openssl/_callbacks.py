@@ -96,6 +96,8 @@ class _Chain:
     verifier: Verifier
     report: Report
     leaf_accepted: bool = False
+    asking: bool = False
+    """Set while the verifier is asked; it stays set when that raised."""
 
 
 CONTEXT_SLOT: int = lib.culvert_slot(lib.CRYPTO_EX_INDEX_SSL_CTX)
@@ -184,9 +186,13 @@ def _failed_look_up(kind: type[BaseException], error: BaseException, trace: Trac
 
 @ffi.def_extern(error=0, onerror=_failed)  # type: ignore[untyped-decorator]
 def culvert_on_chain(verification: Any, _unused: Any) -> int:
-    """Verify a peer's chain; the leaf must have been accepted by name, whatever OpenSSL's result is."""
+    """Verify a peer's chain; the leaf must have been accepted by name, whatever OpenSSL's result is.
+
+    Where peers are redirected, the handshake goes on without it, but only a good peer's session is marked.
+    """
     lib.X509_STORE_CTX_set_error(verification, lib.X509_V_ERR_APPLICATION_VERIFICATION)
-    session = _session_of(lib.X509_STORE_CTX_get_ex_data(verification, _SSL_OF_CHAIN))
+    ssl = lib.X509_STORE_CTX_get_ex_data(verification, _SSL_OF_CHAIN)
+    session = _session_of(ssl)
     chain = _Chain(session.context.verifier, session.report)
     lib.X509_STORE_CTX_set_error(verification, lib.X509_V_OK)
     number = _number(verification)
@@ -195,20 +201,28 @@ def culvert_on_chain(verification: Any, _unused: Any) -> int:
         verified = lib.X509_verify_cert(verification)
     finally:
         del _chains[number]
-    return int(verified > 0 and chain.leaf_accepted)
+    good = verified > 0 and chain.leaf_accepted
+    if not session.context.redirects:
+        return int(good)
+    if good and not lib.culvert_vouch(ssl):
+        raise TlsError("mark a session")
+    return int(good or not chain.asking)
 
 
 @ffi.def_extern(error=0, onerror=_failed)  # type: ignore[untyped-decorator]
 def culvert_on_certificate(good: int, verification: Any) -> int:
     """Ask the verifier about one certificate or one error."""
     chain = _chains[_number(verification)]
+    chain.asking = True
     error = lib.X509_STORE_CTX_get_error(verification)
     depth = lib.X509_STORE_CTX_get_error_depth(verification)
     current = lib.X509_STORE_CTX_get_current_cert(verification)
     if current == ffi.NULL:  # an error of the chain as a whole
         current = lib.X509_STORE_CTX_get0_cert(verification)
     finding = Finding(bool(good), error, depth, Certificate.borrow(current), verification)
-    if not chain.verifier.judge(finding, chain.report):
+    accepted = chain.verifier.judge(finding, chain.report)
+    chain.asking = False
+    if not accepted:
         if good:
             lib.X509_STORE_CTX_set_error(verification, lib.X509_V_ERR_APPLICATION_VERIFICATION)
         return 0

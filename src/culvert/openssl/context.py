@@ -55,6 +55,7 @@ class Context:
         self._verifier: Verifier | None = None
         self._store: SessionStore | None = None
         self._memory: SessionMemory | None = None
+        self.redirects = False
         self._watched = not server
         self.leaves: list[Certificate] = []
         register_context(self, self._ctx)
@@ -183,11 +184,16 @@ class Context:
             begin()
             check(lib.SSL_CTX_add_client_CA(self._ctx, certificate._x509), "name an authority")
 
-    def verify(self, verifier: Verifier, *, require: bool) -> None:
+    def verify(self, verifier: Verifier, *, require: bool, redirect: bool = False) -> None:
         """Ask the peer for its certificate and let ``verifier`` judge it.
 
         require: no certificate, no handshake (a server's clients; servers always have one).
+        redirect: whatever the judgement, the handshake goes on, and Session.vouched tells it.  Sessions of
+            peers that did not pass are never resumed; to be said before share_sessions().
         """
+        if redirect:
+            self.redirects, require = True, False
+            self.set_options(OPTIONS["NO_RENEGOTIATION"])  # a peer must not become another one later
         self._verifier = verifier
         self._watched = True
         mode = lib.SSL_VERIFY_PEER | (lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if require else 0)
@@ -218,7 +224,7 @@ class Context:
         mode = lib.SSL_SESS_CACHE_SERVER | lib.SSL_SESS_CACHE_NO_INTERNAL
         lib.SSL_CTX_set_session_cache_mode(self._ctx, mode)
         lib.culvert_ask_python_about_sessions(self._ctx, 1)
-        lib.culvert_recheck_tickets(self._ctx)
+        lib.culvert_recheck_tickets(self._ctx, self.redirects)
 
     def remember_sessions(self, memory: SessionMemory) -> None:
         """Hand a client's new sessions to ``memory``."""
@@ -236,7 +242,7 @@ class Context:
     # -- called by _callbacks with pointers of OpenSSL --
 
     def keep_server_session(self, pointer: Any) -> None:
-        if self._store is None:
+        if self._store is None or (self.redirects and not lib.culvert_is_vouched_for(pointer)):
             return
         encoded = encode_session(pointer)
         if encoded:
@@ -247,10 +253,15 @@ class Context:
         if encoded is None:
             return ffi.NULL
         session = decode_pointer(encoded)
-        if session != ffi.NULL and not lib.culvert_session_is_current(session):
-            lib.SSL_SESSION_free(session)
-            return ffi.NULL
-        return session
+        if session == ffi.NULL or self._is_resumable(session):
+            return session
+        lib.SSL_SESSION_free(session)
+        return ffi.NULL
+
+    def _is_resumable(self, session: Any) -> bool:
+        if self.redirects and not lib.culvert_is_vouched_for(session):
+            return False
+        return bool(lib.culvert_session_is_current(session))
 
     def forget_server_session(self, pointer: Any) -> None:
         if self._store is not None:

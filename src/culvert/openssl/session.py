@@ -204,6 +204,14 @@ class Session:
             position += 1
 
     @property
+    def vouched(self) -> bool:
+        """Whether the peer has passed all checks, in this handshake or in the one that it resumes.
+
+        Known only where Context.verify() was told to redirect.
+        """
+        return bool(lib.culvert_is_vouched_for(lib.SSL_get_session(self._live())))
+
+    @property
     def verify_result(self) -> int:
         """X509_V_OK (0), or the last error of the verification, also one that was passed over."""
         return int(lib.SSL_get_verify_result(self._live()))

@@ -109,7 +109,8 @@ def _verify(faults: Faults, context: Context, trust: Trust) -> None:
         return
     if not service.request_cert:
         return
-    context.verify(PeerRules.of(service), require=service.require_cert)
+    redirect = bool(service.redirect) and not service.client
+    context.verify(PeerRules.of(service), require=service.require_cert, redirect=redirect)
     if not service.client:
         with faults.about("ca_file", "an authority cannot be named"):
             context.name_authorities(trust.named)

@@ -21,12 +21,13 @@ class TlsPolicy:
 
     server: True where we take the server's part.
     verifies: True where the peer's certificate is asked for; its lines go to the ``report`` of session().
+    redirects: True where a peer that did not pass goes elsewhere; Session.vouched tells which.
     warnings: what `culvert check` tells about certificates and keys.
     """
 
     __slots__ = (
         "_context", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells",
-        "requires", "server", "verifies", "warnings",
+        "redirects", "requires", "server", "verifies", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class TlsPolicy:
         self._protocols = protocols
         self._secrets = secrets
         self.server = context.server
+        self.redirects = context.redirects
         self.verifies = verifies
         self.requires = requires
         self.warnings = warnings

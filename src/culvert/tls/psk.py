@@ -158,7 +158,7 @@ def _wanted(faults: Faults, keys: tuple[Key, ...]) -> Secrets | None:
 
 def relies_on_key(service: Service) -> bool:
     """A client that knows its server by the key alone."""
-    verified = service.verify_chain or service.verify_peer
+    verified = service.verify_chain or service.verify_peer or bool(service.pin)
     return service.client and service.psk_secrets is not None and not verified
 
 

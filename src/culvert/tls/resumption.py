@@ -11,6 +11,10 @@ it.
   too.
 - Where keys are shared beforehand it is a digest of these, too: who knew a key that was taken out of the file
   may come back no more.
+- Where peers are redirected, a session is marked when its peer has passed, and one without the mark is
+  neither stored nor resumed: the handshake is a full one, in which the peer may show a better certificate.
+  The mark is data in the session itself, so no table, no second session context and no order of callbacks can
+  part them; and since it says "passed", whatever loses it only costs a full handshake.
 - OpenSSL is told to do a full handshake when the peer's certificate has expired meanwhile (culvert.openssl).
 """
 
@@ -54,7 +58,7 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
         with faults.about("service", "the session context cannot be set"):
             context.set_session_context(name)
     timeout = _timeout(service)
-    if not service.session_resume or not timeout:
+    if not service.session_resume or not timeout or _judged_later(service):
         context.refuse_resumption()
         return Resumption()
     context.set_session_timeout(timeout)
@@ -65,6 +69,13 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
     slot = SLOT_WITH_PEER if service.request_cert else SLOT
     context.share_sessions(SharedStore(service.session_cache_size or UNLIMITED, timeout, slot))
     return Resumption(keys=_ticket_keys(faults, context, name, chains))
+
+
+def _judged_later(service: Service) -> bool:
+    """Where a responder is asked behind the handshake, tickets are out before its verdict, and a peer that it
+    leads elsewhere would come back as one that has passed.
+    """
+    return bool(service.redirect and (service.ocsp or service.ocsp_aia))
 
 
 def _timeout(service: Service) -> int:

@@ -33,15 +33,20 @@ class Unreachable(TunnelError):
 
 
 class FarEnd:
-    """Where the tunnels of one service lead; remembers whose turn it is."""
+    """Where the tunnels of one service lead; remembers whose turn it is.
 
-    def __init__(self, plan: ServicePlan) -> None:
+    elsewhere: where those lead whose peer did not pass the checks.
+    """
+
+    def __init__(self, plan: ServicePlan, *, elsewhere: bool = False) -> None:
         self._plan = plan
         self._service = plan.service
+        self._known = plan.elsewhere if elsewhere else plan.destinations
+        self._addresses = plan.service.redirect if elsewhere else plan.service.connect
         # Workers must not all begin with the same address.
-        start = secrets.randbelow(len(plan.destinations)) if plan.destinations else 0
+        start = secrets.randbelow(len(self._known)) if self._known else 0
         self._turns = itertools.count(start)
-        self._only = len(plan.destinations) == 1
+        self._only = len(self._known) == 1
 
     async def dial(
         self, carrier: Carrier, logged: int, say: Say, instead: Sequence[Endpoint] | None = None
@@ -60,7 +65,7 @@ class FarEnd:
 
     def say_failure(self, failure: DialFailed, say: Say) -> None:
         """The lines for the only address of this far end, when it failed without us."""
-        say(ERR, _failure_line(self._plan.destinations[0], failure))
+        say(ERR, _failure_line(self._known[0], failure))
         say(ERR, _NO_MORE)
 
     def session_key(self, endpoint: Endpoint) -> str:
@@ -68,10 +73,10 @@ class FarEnd:
         return "*" if self._only else endpoint.text
 
     async def _destinations(self, carrier: Carrier, say: Say) -> Sequence[Endpoint]:
-        if self._plan.destinations:
-            return self._plan.destinations
+        if self._known:
+            return self._known
         found: list[Endpoint] = []
-        for address in self._service.connect:
+        for address in self._addresses:
             try:
                 found += await carrier.outside(addresses.resolve_in_thread(address))
             except SystemRefusal as refusal:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class Tunnel:
     """A connection that a service has accepted, and what becomes of it."""
 
-    __slots__ = ("_log", "_service", "_talking", "carrier", "session", "state")
+    __slots__ = ("_log", "_service", "_talking", "carrier", "redirected", "session", "state")
 
     def __init__(self, service: RunningService, carrier: Carrier) -> None:
         self._service = service
@@ -51,6 +51,7 @@ class Tunnel:
         self._talking: Talking | None = None
         self.carrier = carrier
         self.session: Session | None = None
+        self.redirected = False
         self.state = State.ADMITTING
 
     def say(self, level: int, text: str) -> None:
@@ -99,10 +100,12 @@ class Tunnel:
             await self._handshake(Side.DIALLED if service.client else Side.ACCEPTED, key)
         else:
             await self._handshake(Side.ACCEPTED, None)
-            if hooks is not None:
+            if service.plan.policy.redirects:
+                self._judge_peer()
+            if hooks is not None and not self.redirected:
                 await self._negotiate(hooks.middle)
             await self._dial()
-        if hooks is not None:
+        if hooks is not None and not self.redirected:
             await self._negotiate(hooks.late)
         return await self._relay()
 
@@ -136,10 +139,22 @@ class Tunnel:
         finally:
             self._close(end)
 
+    def _judge_peer(self) -> None:
+        """Lead a peer elsewhere that has not passed the checks, now or in the handshake that it resumes."""
+        if self.session is None or not self.session.vouched:
+            self.redirect()
+
+    def redirect(self) -> None:
+        """Lead this tunnel to `redirect` from here on; only where the service has one."""
+        self.redirected = True
+        self.say(NOTICE, "Redirecting connection")
+
     async def _dial(self) -> Endpoint:
         self._enter(State.DIALLING)
-        target = self._talking.target if self._talking is not None else None
-        return await self._service.far_end.dial(self.carrier, self._service.level, self.say, target)
+        service = self._service
+        far_end = service.elsewhere if self.redirected else service.far_end
+        target = self._talking.target if self._talking is not None and not self.redirected else None
+        return await far_end.dial(self.carrier, service.level, self.say, target)
 
     async def _negotiate(self, begin: Begin | None) -> None:
         """Hold one script of the service's protocol, if it has one here."""

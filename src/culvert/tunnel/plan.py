@@ -4,7 +4,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ class ServicePlan:
     """One service, ready to run in any process that is forked from this one.
 
     destinations: where `connect` leads, in order; empty when the names are looked up for each connection.
+    elsewhere: the same of `redirect`, for peers whose certificate fails the checks.
     sources: the own addresses for dialling, by address family; empty when the kernel chooses.
     dial_options: set on every dialled socket; accept_options: on every accepted one that did not inherit
     them.
@@ -39,6 +40,7 @@ class ServicePlan:
     service: Service
     policy: tls.TlsPolicy
     destinations: tuple[Endpoint, ...]
+    elsewhere: tuple[Endpoint, ...]
     sources: dict[int, Endpoint]
     dial_options: SocketOptions
     accept_options: sockets.Compiled
@@ -87,7 +89,8 @@ def plan_service(
     return ServicePlan(
         service,
         policy,
-        _destinations(service, say),
+        _destinations(service, service.connect, "connect", say),
+        _destinations(service, service.redirect, "redirect", say),
         _sources(service),
         SocketOptions(dial_options),
         accept_options,
@@ -106,20 +109,26 @@ def _hooks(service: Service) -> Hooks | None:
         return None
     from culvert.negotiate.registry import hooks  # only services with a protocol pay for the import
 
-    return hooks(service.protocol, client=service.client)
+    found = hooks(service.protocol, client=service.client)
+    if found.dials_first and service.redirect:  # the far end is chosen before the peer is known
+        reason = '"redirect" is incompatible with the specified protocol negotiation'
+        raise ConfigError(service.where("redirect"), "redirect", reason)
+    return found
 
 
-def _destinations(service: Service, say: Say) -> tuple[Endpoint, ...]:
-    """Resolve `connect`.  A name that is not known now is looked up for each connection instead."""
+def _destinations(
+    service: Service, targets: Iterable[Address], option: str, say: Say
+) -> tuple[Endpoint, ...]:
+    """Resolve `connect` or `redirect`.  A name that is not known now is looked up for each connection
+    instead.
+    """
     if service.delay:
         return ()
     try:
-        found = tuple(
-            each for address in service.connect for each in addresses.resolve(address, passive=False)
-        )
+        found = tuple(each for address in targets for each in addresses.resolve(address, passive=False))
     except SystemRefusal as refusal:
         say(DEBUG, str(refusal))
-        say(INFO, "Cannot resolve connect target - delaying DNS lookup")
+        say(INFO, f"Cannot resolve {option} target - delaying DNS lookup")
         return ()
     return tuple(dict.fromkeys(found))
 

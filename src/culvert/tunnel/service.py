@@ -54,6 +54,7 @@ class RunningService:
         self.level = plan.service.debug
         self.far_end = FarEnd(plan)
         self.gate = Gate(plan.admission, log) if plan.admission is not None else None
+        self.elsewhere = FarEnd(plan, elsewhere=True)
         self.on_idle: Callable[[], None] | None = None
         self._engine = engine
         self._ids = ids

@@ -39,6 +39,8 @@ def _redirect(case: Case) -> Iterator[Complaint]:
         yield "redirect", '"redirect" is unsupported in client sections'
     elif service.protocol in ("smtp", "pop3", "imap"):
         yield "redirect", '"redirect" is incompatible with the specified protocol negotiation'
+    if service.psk_secrets:
+        yield "redirect", "whoever has a key of PSKsecrets shows no certificate, and would be redirected, too"
     if not (service.verify_chain or service.verify_peer or service.pin):
         yield "redirect", 'Either "verifyChain" or "verifyPeer" has to be enabled for "redirect" to work'
 
@@ -46,5 +48,5 @@ def _redirect(case: Case) -> Iterator[Complaint]:
 RULES: tuple[Rule, ...] = (
     (("client", "protocol", "protocol_host", "transport"), _protocol),
     (("protocol", "protocol_authentication"), _authentication),
-    ((*VERIFY, "client", "redirect", "protocol"), _redirect),
+    ((*VERIFY, "client", "redirect", "protocol", "psk_secrets"), _redirect),
 )

@@ -93,7 +93,6 @@ class Endpoints:
         merge=Merge.LIST,
         mode="server",
         since="5.00",
-        missing=not_yet("peers that fail the checks are refused, not redirected"),
     )
     transport: str = option(
         "transport",

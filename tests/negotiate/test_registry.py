@@ -12,7 +12,15 @@ from culvert.config.model import SERVICE
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.negotiate.registry import Terms, hooks
 
-MACHINERY = {"failures", "negotiation", "registry", "steps", "ident"}  # ident is asked elsewhere
+MACHINERY = {
+    "ber",
+    "failures",
+    "ident",  # asked elsewhere
+    "mysql_packets",
+    "negotiation",
+    "registry",
+    "steps",
+}
 MADE = [
     pytest.param(name, client, id=f"{name} {'client' if client else 'server'}")
     for name, protocol in PROTOCOLS.items()

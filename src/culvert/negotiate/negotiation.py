@@ -16,6 +16,7 @@ from culvert.negotiate.failures import (
 from culvert.negotiate.steps import (
     NOTHING,
     Learn,
+    Look,
     Note,
     Outcome,
     Receive,
@@ -27,19 +28,15 @@ from culvert.negotiate.steps import (
 )
 
 Say = Callable[[int, str], None]
-Question = Send | Receive | Speaks | Silent | Resolve | Learn
+Question = Send | Receive | Look | Speaks | Silent | Resolve | Learn
 """What a caller has to do; a Note is written by the negotiation itself."""
 
 DEBUG: Final = 7
-_UNIT_COST: Final = 64
 _LINE_SHOWN: Final = 900  # a log line has 1024
 
 
 class Budget:
-    """How much a tunnel's peers may say before it opens, all hooks together.
-
-    Each unit costs its octets and some more, for an answer to it may be longer than itself.
-    """
+    """How much a tunnel's peers may say before it opens, all hooks together."""
 
     __slots__ = ("left", "most")
 
@@ -90,7 +87,6 @@ class Negotiation:
         self._budget.spend(used)
         self._partial += octets[:used]
         if complete:
-            self._budget.spend(_UNIT_COST)
             unit = bytes(self._partial)
             self._partial.clear()
             if step.end:
@@ -112,6 +108,8 @@ class Negotiation:
         """
         if isinstance(self.question, Silent) and value:
             self._fail(PlaintextAfterUpgrade(bytes(value)))
+        if isinstance(self.question, Look) and not value:
+            self._fail(PeerLeft(0))
         self._go_on(value)
 
     def close(self) -> None:

@@ -43,9 +43,11 @@ class Outcome(NamedTuple):
     """What a script came to.
 
     target: numeric hosts to dial, in this order, instead of `connect`; None: those of `connect`.
+    memory: what the next script of this tunnel may learn (Fact.MEMORY).
     """
 
     target: tuple[Host, ...] | None = None
+    memory: object = None
 
 
 NOTHING: Final = Outcome()
@@ -97,10 +99,18 @@ class Resolve:
     port: str  # a number or the name of a service
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Be given the next octet of a peer, which stays where it is; the peer must not have left."""
+
+    peer: Peer
+
+
 class Fact(enum.Enum):
     """What a script may ask about its tunnel.  Addresses are numeric Hosts, None of a Unix socket."""
 
     PEER_ADDRESS = "the address of the accepted connection's peer"
+    MEMORY = "the memory that the script before left in its outcome"
     OWN_ADDRESS = "the own address of the accepted connection"
 
 
@@ -119,7 +129,7 @@ class Note:
     text: str
 
 
-Step = Send | Receive | Speaks | Silent | Resolve | Learn | Note
+Step = Send | Receive | Look | Speaks | Silent | Resolve | Learn | Note
 Talk = Generator[Step, Any, T]
 Script = Talk[Outcome]
 
@@ -150,6 +160,12 @@ def exactly(peer: Peer, count: int) -> Talk[bytes]:
     return (yield Receive(peer, count)) if count else b""
 
 
+def look(peer: Peer) -> Talk[bytes]:
+    """The next octet, which is not taken."""
+    octet: bytes = yield Look(peer)
+    return octet
+
+
 def until(peer: Peer, end: bytes, most: int) -> Talk[bytes]:
     """Octets up to and with one that is ``end``."""
     found: bytes = yield Receive(peer, most, end)
@@ -170,12 +186,6 @@ def go_ahead(peer: Peer, *lines: bytes) -> Talk[None]:
     """Tell a client to start TLS, unless it has sent more in clear than it was asked for."""
     yield Silent(peer)
     yield from say(peer, *lines)
-
-
-def go_ahead_octets(peer: Peer, octets: bytes) -> Talk[None]:
-    """The same where the go-ahead is no line; it is not logged."""
-    yield Silent(peer)
-    yield from send(peer, octets)
 
 
 def resolve(host: str, port: str) -> Talk[tuple[Host, ...]]:

@@ -17,7 +17,7 @@ from culvert.engine import Carrier, Cause, Side, TalkFailed
 from culvert.errors import SystemRefusal
 from culvert.negotiate.negotiation import Budget, Negotiation
 from culvert.negotiate.registry import Begin, Terms
-from culvert.negotiate.steps import Fact, Host, Learn, Peer, Receive, Resolve, Send, Silent, Speaks
+from culvert.negotiate.steps import Fact, Host, Learn, Look, Peer, Receive, Resolve, Send, Silent, Speaks
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO
@@ -46,7 +46,7 @@ class Talking:
     target: where its protocol leads it, None: where the configuration does.
     """
 
-    __slots__ = ("_budget", "_busy", "_carrier", "_say", "_step_until", "_until", "target")
+    __slots__ = ("_budget", "_busy", "_carrier", "_memory", "_say", "_step_until", "_until", "target")
 
     def __init__(self, carrier: Carrier, say: Say) -> None:
         """say: takes the lines of the tunnel's log."""
@@ -54,6 +54,7 @@ class Talking:
         self._carrier = carrier
         self._say = say
         self._budget = Budget()
+        self._memory: object = None
         self._busy: float | None = None
         self._until: float | None = None
         self._step_until: float | None = None
@@ -69,6 +70,7 @@ class Talking:
                 await self._step(negotiation)
         finally:
             negotiation.close()
+        self._memory = negotiation.outcome.memory
         if negotiation.outcome.target is not None:
             self.target = _endpoints(negotiation.outcome.target)
 
@@ -81,14 +83,21 @@ class Talking:
             case Send(peer, octets):
                 await self._carrier.send(_SIDES[peer], octets, self._left())
                 negotiation.answer()
+            case Silent() | Look() | Speaks() | Resolve() | Learn():
+                negotiation.answer(await self._answer(step))
+
+    async def _answer(self, step: Silent | Look | Speaks | Resolve | Learn) -> Any:
+        match step:
             case Silent(peer):
-                negotiation.answer(self._carrier.peek(_SIDES[peer], _GLANCE) or b"")
+                return self._carrier.peek(_SIDES[peer], _GLANCE) or b""
+            case Look(peer):
+                return await self._look(_SIDES[peer])
             case Speaks(peer, seconds):
-                negotiation.answer(await self._speaks(_SIDES[peer], seconds))
+                return await self._speaks(_SIDES[peer], seconds)
             case Resolve(host, port):
-                negotiation.answer(await self._resolve(host, port))
+                return await self._resolve(host, port)
             case Learn(fact):
-                negotiation.answer(self._learn(fact))
+                return self._learn(fact)
 
     async def _receive(self, negotiation: Negotiation, step: Receive) -> None:
         side, carrier = _SIDES[step.peer], self._carrier
@@ -100,6 +109,11 @@ class Talking:
                 carrier.take(side, negotiation.feed(octets))
             else:
                 negotiation.ended()
+
+    async def _look(self, side: Side) -> bytes:
+        while (octet := self._carrier.peek(side, 1)) is None:
+            await self._carrier.listen(side, self._left())
+        return octet
 
     async def _speaks(self, side: Side, seconds: float) -> bool:
         if self._carrier.peek(side, 1) is not None:
@@ -124,6 +138,8 @@ class Talking:
         return tuple((str(each.sockaddr[0]), int(each.sockaddr[1])) for each in found)
 
     def _learn(self, fact: Fact) -> Any:
+        if fact is Fact.MEMORY:
+            return self._memory
         if fact is Fact.PEER_ADDRESS:
             return _host(addresses.unpack(self._carrier.peer))
         return _host(_own_address(self._carrier))

@@ -43,24 +43,19 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         "capwin": Protocol(_NOT_MADE, _reads("protocol_host", made=False)),
         "capwinctrl": Protocol(_NOT_MADE),
-        "cifs": Protocol(_NOT_MADE, _NOT_MADE),
+        "cifs": Protocol(_PLAIN, _PLAIN),
         "connect": Protocol(
             _reads("protocol_host", "protocol_header", "protocol_domain", *_LOGIN, made=False), _NOT_MADE
         ),
-        "ftp": Protocol(_PLAIN, _PLAIN),
-        "imap": Protocol(_PLAIN, _PLAIN),
-        "irc": Protocol(_PLAIN, _PLAIN),
-        "ldap": Protocol(_NOT_MADE),
-        "lmtp": Protocol(_reads("protocol_host"), _PLAIN),
-        "nntp": Protocol(_PLAIN, _PLAIN),
-        "pgsql": Protocol(_NOT_MADE, _NOT_MADE),
-        "pop3": Protocol(_PLAIN, _PLAIN),
+        "imap": Protocol(_NOT_MADE, _NOT_MADE),
+        "ldap": Protocol(_PLAIN, _PLAIN),
+        "mysql": Protocol(_PLAIN, _PLAIN),
+        "nntp": Protocol(_NOT_MADE),
+        "pgsql": Protocol(_PLAIN, _PLAIN),
+        "pop3": Protocol(_NOT_MADE, _NOT_MADE),
         "proxy": Protocol(None, _NOT_MADE),
-        "sieve": Protocol(_PLAIN, _PLAIN),
-        "smtp": Protocol(_reads("protocol_host", *_LOGIN), _PLAIN),
+        "smtp": Protocol(_reads("protocol_host", *_LOGIN), _NOT_MADE),
         "socks": Protocol(_reads("protocol_host", made=False), _NOT_MADE),
-        "xmpp": Protocol(_reads("protocol_host"), _PLAIN),
-        "xmpp-server": Protocol(_reads("protocol_host"), _PLAIN),
     }
 )
 """Protocol names as the manual spells them."""

@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = datetime.timedelta(days=1)
@@ -107,6 +107,12 @@ def _general_name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
+def _access(responders: tuple[str, ...]) -> x509.AuthorityInformationAccess:
+    method = AuthorityInformationAccessOID.OCSP
+    places = [x509.UniformResourceIdentifier(url) for url in responders]
+    return x509.AuthorityInformationAccess([x509.AccessDescription(method, place) for place in places])
+
+
 def _certificate(
     subject: x509.Name,
     key: PrivateKey,
@@ -150,6 +156,7 @@ class Pki:
         kind: str = "ec",
         twin: Authority | None = None,
         days: tuple[float, float] = (-1, 3650),
+        responders: tuple[str, ...] = (),
     ) -> Authority:
         """Make a CA; without ``parent`` it signs itself.  ``twin``: one whose name and key it shares."""
         key = twin.private_key if twin else new_key(kind)
@@ -157,6 +164,8 @@ class Pki:
         issuer, issuer_key = (parent.certificate.subject, parent.private_key) if parent else (subject, key)
         builder, signer = _certificate(subject, key, issuer, issuer_key, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        if responders:
+            builder = builder.add_extension(_access(responders), critical=False)
         certificate = builder.sign(signer, hashes.SHA256())
         path = self.write(f"{name}.ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
         return Authority(name, certificate, key, path)
@@ -174,8 +183,12 @@ class Pki:
         common_name: str | None = None,
         chain: tuple[Authority, ...] = (),
         usages: tuple[x509.ObjectIdentifier, ...] = BOTH_USES,
+        responders: tuple[str, ...] = (),
     ) -> Identity:
-        """Make a leaf for ``names`` (DNS, IP, mail); ``days`` is its life counted from now."""
+        """Make a leaf for ``names`` (DNS, IP, mail); ``days`` is its life counted from now.
+
+        responders: URLs of its issuer's OCSP.
+        """
         key = key or new_key(kind)
         subject = _subject(common_name or name)
         by = issuer or self.root
@@ -183,6 +196,8 @@ class Pki:
         builder, signer = _certificate(subject, key, origin, signer, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        if responders:
+            builder = builder.add_extension(_access(responders), critical=False)
         if names:
             alternatives = [_general_name(text) for text in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

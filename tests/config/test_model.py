@@ -81,6 +81,5 @@ def test_a_program_can_have_its_services_checked() -> None:
     assert [str(error) for error in told] == [
         "[web]: TLS server needs a certificate",
         'OCSPaia: "verifyChain" has to be enabled for OCSP support',
-        "OCSPaia: is not available in this version of Culvert: issuers are not asked by OCSP",
         '[web]: Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured',
     ]

@@ -14,10 +14,14 @@ SIZE = 1 << 16
 
 
 class Ours:
-    """Drives a Session; stands where the engine stands in the daemon."""
+    """Drives a Session; stands where the engine stands in the daemon.
 
-    def __init__(self, session: Session) -> None:
+    accepts: the peer is accepted at the end of its handshake, as a tunnel does where no issuer objects.
+    """
+
+    def __init__(self, session: Session, *, accepts: bool = True) -> None:
         self.session = session
+        self._accepts = accepts
         self._inbox = check_pointer(lib.BIO_new(lib.BIO_s_mem()), "allocate memory")
         self._outbox = check_pointer(lib.BIO_new(lib.BIO_s_mem()), "allocate memory")
         lib.SSL_set_bio(session._ssl, self._inbox, self._outbox)
@@ -38,6 +42,8 @@ class Ours:
         result = lib.SSL_do_handshake(self.session._ssl)
         self.done = result == 1
         self._expect(result, "shake hands")
+        if self.done and self._accepts:
+            self.session.accept()
 
     def read(self) -> bytes:
         lib.ERR_clear_error()

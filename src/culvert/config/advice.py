@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from culvert.config.draft import Draft
 from culvert.config.model import SERVICE, Service
+from culvert.config.ocspadvice import ocsp_advice
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.config.tlsnames import VERSIONS
 from culvert.errors import ConfigWarning, printable
@@ -171,4 +172,5 @@ _RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
     _weak_algorithms,
     _readable_keys,
     _readable_secrets,
+    ocsp_advice,
 )

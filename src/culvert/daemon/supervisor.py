@@ -247,7 +247,7 @@ class Supervisor:
                 discard(self._generation.sinks)
             doors = generation.take_sockets(target, self._pool, slot)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
-            code = worker.run(target.plans, doors, orders, self._outlet, self._ids)
+            code = worker.run(target.plans, doors, orders, self._outlet, self._ids, fetches=slot == 0)
         except BaseException:  # noqa: BLE001 (the last frame of the process: whatever it is, it is logged)
             self._log.write(CRIT, "Worker process failed: " + traceback.format_exc().replace("\n", " | "))
         finally:

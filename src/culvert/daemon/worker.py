@@ -25,6 +25,7 @@ from culvert.observe.log import EMERG
 from culvert.observe.outlet import Outlet
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.service import RunningService
+from culvert.tunnel.stapling import Stapler
 
 QUIET_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 5.0
@@ -38,13 +39,18 @@ def run(
     orders: socket.socket,
     outlet: Outlet,
     ids: Ids,
+    *,
+    fetches: bool,
 ) -> int:
     """Be a worker until the end; returns the process's exit code, 0 when it ended as it was asked to.
 
     doors: for each plan its listening descriptors, which the worker now owns.
+    fetches: it fetches the OCSP responses that all workers staple; exactly one does.
     """
     worker = Worker(orders, outlet)
     worker.start(plans, doors, ids)
+    if fetches:
+        worker.fetch(plans)
     return worker.serve()
 
 
@@ -56,6 +62,7 @@ class Worker:
         self._outlet = outlet
         self._loop = EngineLoop()
         self._services: list[RunningService] = []
+        self._stapler: Stapler | None = None
         self._ending = False
         self._had = 0  # tunnels, when it was last asked for a sign of life
         self._moved, self._quiet_since, self._stop_at = -1, 0.0, 0.0
@@ -73,6 +80,12 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is alive now lives as long as the process: no collection need look at it
         channel.say(self._orders, channel.READY)
+
+    def fetch(self, plans: Sequence[ServicePlan]) -> None:
+        """Keep the answers that servers staple fresh, for all workers."""
+        stapled = [each for plan in plans for each in plan.policy.stapled]
+        self._stapler = Stapler(stapled, self._outlet.log)
+        self._stapler.start(self._loop)
 
     def serve(self) -> int:
         """Run until the end; returns the exit code."""
@@ -107,6 +120,8 @@ class Worker:
     def _finish(self) -> None:
         if not self._ending:
             self._ending = True
+            if self._stapler is not None:
+                self._stapler.stop()
             for service in self._services:
                 service.stop_accepting()
         self._look_for_end()

@@ -236,10 +236,9 @@ def culvert_on_session_made(ssl: Any, session: Any) -> int:
     context = _contexts.get(_number(lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(ssl), CONTEXT_SLOT)))
     if context is None:  # replaced by a reload: nobody would ask for the session
         return 0
-    if lib.SSL_is_server(ssl):
-        context.keep_server_session(session)
-    else:
-        context.keep_client_session(destination_of(ssl), session)
+    if context.judged and not _session_of(ssl).admits(session):
+        return 0
+    context.keep_session(ssl, session)
     return 0
 
 
@@ -248,7 +247,10 @@ def culvert_on_session_wanted(ssl: Any, key: Any, size: int, copy: Any) -> Any:
     """Find a session by its id; the one that is returned is OpenSSL's."""
     copy[0] = 0
     context = _context_of(lib.SSL_get_SSL_CTX(ssl))
-    return context.find_server_session(bytes(ffi.buffer(key, size)))
+    found = context.find_server_session(bytes(ffi.buffer(key, size)))
+    if context.judged and found != ffi.NULL:
+        _session_of(ssl).offered(found)
+    return found
 
 
 @ffi.def_extern(onerror=_failed)  # type: ignore[untyped-decorator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any, Self
 
 from culvert.openssl._errors import begin, check, check_pointer, fail
@@ -209,6 +210,15 @@ class Certificate:
     def has_ip(self, address: str) -> bool:
         """True when an iPAddress is ``address`` (IPv4 or IPv6 text)."""
         return bool(lib.X509_check_ip_asc(self._x509, address.encode("utf-8", "surrogateescape"), 0) == 1)
+
+
+def stack_of(certificates: Sequence[Certificate]) -> Any:
+    """A STACK_OF(X509) that holds references to all of them."""
+    stack = lib.culvert_certificates_new()
+    owned = ffi.gc(check_pointer(stack, "allocate memory"), lib.culvert_certificates_free)
+    for certificate in certificates:
+        check(lib.culvert_certificates_add(owned, certificate._x509), "collect certificates")
+    return owned
 
 
 def _from_now(moment: Any) -> datetime.timedelta:

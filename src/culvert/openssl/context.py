@@ -15,13 +15,15 @@ from culvert.openssl._callbacks import (
     SessionMemory,
     SessionStore,
     Verifier,
+    destination_of,
     mark_saved,
     register_context,
     register_session,
 )
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import OPTIONS, ffi, lib
-from culvert.openssl.certificates import Certificate, Parameters, PrivateKey
+from culvert.openssl.certificates import Certificate, Parameters, PrivateKey, stack_of
+from culvert.openssl.ocsp import Signers, Staple
 from culvert.openssl.session import SavedSession, Session, decode_pointer, encode_session, session_id, silent
 
 READ_BUFFER = 64 * 1024
@@ -58,6 +60,7 @@ class Context:
         self.redirects = False
         self._watched = not server
         self.leaves: list[Certificate] = []
+        self.judged = False
         register_context(self, self._ctx)
         lib.SSL_CTX_set_mode(self._ctx, _MODE)
         lib.SSL_CTX_set_read_ahead(self._ctx, 1)
@@ -81,6 +84,8 @@ class Context:
         session = Session(self, ssl, self.server, report)
         if self._watched or tell_progress:
             register_session(session, ssl, destination)
+        if self.judged:
+            session.hold()
         if tell_progress:
             lib.culvert_tell_progress(ssl)
         return session
@@ -145,7 +150,7 @@ class Context:
     def use_identity(self, leaf: Certificate, key: PrivateKey, above: Sequence[Certificate] = ()) -> None:
         """Present ``leaf`` and the certificates ``above`` it; one identity for each kind of key."""
         begin()
-        stack = _stack(above)
+        stack = stack_of(above)
         check(lib.SSL_CTX_use_cert_and_key(self._ctx, leaf._x509, key._key, stack, 1), "use the certificate")
         self.leaves.append(leaf)
 
@@ -206,6 +211,32 @@ class Context:
             raise TlsError("verify without a verifier")
         return self._verifier
 
+    # -- revocation --
+
+    def staple(self, leaf: Certificate, staple: Staple) -> None:
+        """Hand out, with ``leaf``, the current answer of ``staple`` to clients that ask for one."""
+        begin()
+        check(lib.culvert_staple_use(self._ctx, leaf._x509, staple._staple), "staple OCSP responses")
+
+    def ask_for_staple(self) -> None:
+        """Ask servers for an answer of their issuer (RFC 6066, 8)."""
+        begin()
+        check(lib.SSL_CTX_set_tlsext_status_type(self._ctx, lib.TLSEXT_STATUSTYPE_ocsp), "ask for OCSP")
+
+    def await_verdict(self) -> None:
+        """Judge peers after their handshake: no session may be resumed before Session.accept().
+
+        A server's tickets would be in the peer's hands by then, so its sessions stand in the store alone.
+        """
+        self.judged = True
+        if self.server:
+            lib.SSL_CTX_set_options(self._ctx, OPTIONS["NO_TICKET"])
+
+    @property
+    def signers(self) -> Signers:
+        """The trusted certificates, as signers of answers."""
+        return Signers(lib.SSL_CTX_get_cert_store(self._ctx), self)
+
     # -- sessions that may be resumed --
 
     def set_session_context(self, name: bytes) -> None:
@@ -241,6 +272,12 @@ class Context:
 
     # -- called by _callbacks with pointers of OpenSSL --
 
+    def keep_session(self, ssl: Any, pointer: Any) -> None:
+        if self.server:
+            self.keep_server_session(pointer)
+        else:
+            self.keep_client_session(destination_of(ssl), pointer)
+
     def keep_server_session(self, pointer: Any) -> None:
         if self._store is None or (self.redirects and not lib.culvert_is_vouched_for(pointer)):
             return
@@ -275,11 +312,3 @@ class Context:
     def forget_client_session(self, destination: int, pointer: Any) -> None:
         if self._memory is not None and destination:
             self._memory.forget(destination, session_id(pointer))
-
-
-def _stack(certificates: Sequence[Certificate]) -> Any:
-    stack = lib.culvert_certificates_new()
-    owned = ffi.gc(check_pointer(stack, "allocate memory"), lib.culvert_certificates_free)
-    for certificate in certificates:
-        check(lib.culvert_certificates_add(owned, certificate._x509), "collect certificates")
-    return owned

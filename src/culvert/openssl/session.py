@@ -102,13 +102,26 @@ def decode_session(encoded: bytes) -> SavedSession | None:
 class Session:
     """The face of one SSL.  Made by Context.session()."""
 
-    __slots__ = ("__weakref__", "_ssl", "_taken", "by_key", "context", "offers", "report", "server")
+    __slots__ = (
+        "__weakref__",
+        "_held",
+        "_judged_at",
+        "_ssl",
+        "_taken",
+        "by_key",
+        "context",
+        "offers",
+        "report",
+        "server",
+    )
 
     def __init__(self, context: Context, ssl: Any, server: bool, report: Report) -> None:
         self._ssl = ssl
         self._taken = False
         self.by_key = False  # a pre-shared key was used; noted for sessions that tell_keys() was called for
         self.offers = False  # a client's earlier session
+        self._held: list[SavedSession] | None = None
+        self._judged_at = 0
         self.context = context
         self.server = server
         self.report = report
@@ -133,6 +146,36 @@ class Session:
         check(lib.SSL_set_session(ssl, saved._session), "resume a session")
         mark_saved(saved._session, destination_of(ssl))
         self.offers = True
+        if self.context.judged:
+            self.offered(saved._session)
+
+    # -- where peers are judged after the handshake (Context.await_verdict) --
+
+    def hold(self) -> None:
+        """Keep new sessions back until accept()."""
+        self._held = []
+
+    def accept(self) -> None:
+        """The peer is good: its sessions may be resumed."""
+        held, self._held = self._held or (), None
+        for saved in held:
+            self.context.keep_session(self._live(), saved._session)
+
+    def offered(self, pointer: Any) -> None:
+        """An SSL_SESSION may be resumed in this connection: note when its peer was judged."""
+        self._judged_at = int(lib.SSL_SESSION_get_time(pointer))
+
+    def admits(self, pointer: Any) -> bool:
+        """Whether a new SSL_SESSION may be kept now.
+
+        One that renews another is as old as that: who resumes again and again is judged again in the end.
+        """
+        if self._judged_at and lib.SSL_session_reused(self._ssl):
+            lib.SSL_SESSION_set_time(pointer, self._judged_at)
+        if self._held is None:
+            return True
+        self._held.append(SavedSession(pointer))
+        return False
 
     # -- facts, once the handshake is done --
 
@@ -190,6 +233,29 @@ class Session:
     def peer_certificate(self) -> Certificate | None:
         found = lib.SSL_get0_peer_certificate(self._live())
         return None if found == ffi.NULL else Certificate.borrow(found)
+
+    @property
+    def verified_chain(self) -> tuple[Certificate, ...]:
+        """The peer's certificate first, the trusted end last; empty where no chain was verified, as in a
+        resumed handshake.
+        """
+        stack = lib.SSL_get0_verified_chain(self._live())
+        if stack == ffi.NULL:
+            return ()
+        count = lib.culvert_certificates_count(stack)
+        return tuple(Certificate.borrow(lib.culvert_certificates_at(stack, at)) for at in range(count))
+
+    @property
+    def staple_asked(self) -> bool:
+        """Whether the client asks for an OCSP response with the certificate."""
+        return bool(lib.SSL_get_tlsext_status_type(self._live()) == lib.TLSEXT_STATUSTYPE_ocsp)
+
+    @property
+    def stapled(self) -> bytes | None:
+        """The OCSP response that goes with the server's certificate, in DER; None when there is none."""
+        start = ffi.new("const unsigned char **")
+        size = lib.culvert_stapled_answer(self._live(), start)
+        return bytes(ffi.buffer(start[0], size)) if size > 0 and start[0] != ffi.NULL else None
 
     @property
     def certificate_requested(self) -> bool:

@@ -11,12 +11,14 @@ from culvert.openssl.protocols import use_protocols
 from culvert.tls.faults import Faults
 from culvert.tls.identity import Identity, load_identities
 from culvert.tls.names import client_name
+from culvert.tls.ocsp import apply_ocsp
 from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.policy import TlsPolicy
 from culvert.tls.psk import OnlyByKey, Secrets, load_secrets, relies_on_key
 from culvert.tls.resumption import apply_resumption, session_context
 from culvert.tls.revocation import apply_revocation
 from culvert.tls.settings import apply_settings
+from culvert.tls.stapling import apply_stapling
 from culvert.tls.tickets import KEPT, Chains
 from culvert.tls.trust import Trust, load_trust
 from culvert.tls.verification import PeerRules
@@ -32,13 +34,15 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
     faults = Faults(service)
     context = Context(server=not service.client)
     apply_settings(faults, context)
-    _present(faults, context, passphrases)
+    identities = _present(faults, context, passphrases)
     secrets = _share_keys(faults, context)
     _agree(faults, context)
     trust = load_trust(faults, passphrases)
     _verify(faults, context, trust)
     revoked = apply_revocation(faults, context)
     name = session_context(service, trust, revoked, secrets)
+    ocsp = apply_ocsp(faults, context)
+    stapled, told = apply_stapling(faults, context, identities, trust)
     resumption = apply_resumption(faults, context, name, chains)
     return TlsPolicy(
         context,
@@ -50,22 +54,26 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
         protocols=service.alpn,
         secrets=secrets,
         warnings=faults.settle(),
+        ocsp=ocsp,
+        stapled=stapled,
+        told=told,
     )
 
 
-def _present(faults: Faults, context: Context, passphrases: Passphrases) -> None:
+def _present(faults: Faults, context: Context, passphrases: Passphrases) -> tuple[Identity, ...]:
     service = faults.service
     if not service.cert:
         if not service.client and not service.psk_secrets:
             faults.refuse("cert", "TLS server needs a certificate")
         elif not service.client:
             _exchange(faults, context, None)
-        return
+        return ()
     identities, parameters = load_identities(faults, passphrases)
     for identity in identities:
         _use(faults, context, identity)
     if not service.client:
         _exchange(faults, context, parameters)
+    return identities
 
 
 def _use(faults: Faults, context: Context, identity: Identity) -> None:

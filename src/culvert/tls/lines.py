@@ -30,8 +30,9 @@ def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
     yield DEBUG, "Compression: null, expansion: null"
     if asked:
         yield from _peer_lines(session)
-    if not (session.server or session.resumed):
-        yield from _request_lines(session)
+    if session.resumed:
+        return
+    yield from _staple_lines(session) if session.server else _request_lines(session)
 
 
 def _how(session: Session) -> str:
@@ -66,6 +67,14 @@ def _peer_lines(session: Session) -> Iterator[Line]:
         yield INFO, "No peer certificate received"
     else:
         yield DEBUG, f"Peer certificate was cached ({len(certificate.der)} bytes)"
+
+
+def _staple_lines(session: Session) -> Iterator[Line]:
+    """Whether the client wanted an OCSP response, and had it."""
+    if session.staple_asked:
+        yield DEBUG, "OCSP stapling: Server callback called"
+        if session.stapled is not None:
+            yield DEBUG, "OCSP stapling: OCSP response sent back"
 
 
 def _request_lines(session: Session) -> Iterator[Line]:

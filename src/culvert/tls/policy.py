@@ -12,8 +12,10 @@ from culvert.openssl.keys import tell_keys
 from culvert.openssl.protocols import tell_protocols
 from culvert.openssl.session import silent
 from culvert.tls.lines import Line, protocol_line, success_lines
+from culvert.tls.ocsp import PeerOcsp
 from culvert.tls.psk import Secrets
 from culvert.tls.resumption import Resumption
+from culvert.tls.stapling import Stapled
 
 
 class TlsPolicy:
@@ -23,11 +25,13 @@ class TlsPolicy:
     verifies: True where the peer's certificate is asked for; its lines go to the ``report`` of session().
     redirects: True where a peer that did not pass goes elsewhere; Session.vouched tells which.
     warnings: what `culvert check` tells about certificates and keys.
+    ocsp: judges a peer after its handshake; None where nobody is asked.
+    stapled: the certificates whose OCSP responses somebody has to fetch.
     """
 
     __slots__ = (
-        "_context", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells",
-        "redirects", "requires", "server", "verifies", "warnings",
+        "_context", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_told",
+        "ocsp", "redirects", "requires", "server", "stapled", "verifies", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +46,9 @@ class TlsPolicy:
         warnings: tuple[ConfigWarning, ...],
         protocols: tuple[str, ...] = (),
         secrets: Secrets | None = None,
+        ocsp: PeerOcsp | None = None,
+        stapled: tuple[Stapled, ...] = (),
+        told: tuple[Line, ...] = (),
     ) -> None:
         self._context = context
         self._name = name
@@ -54,6 +61,9 @@ class TlsPolicy:
         self.verifies = verifies
         self.requires = requires
         self.warnings = warnings
+        self.ocsp = ocsp
+        self.stapled = stapled
+        self._told = told
 
     @property
     def silent_context(self) -> Context | None:
@@ -98,8 +108,8 @@ class TlsPolicy:
         return session
 
     def start_lines(self) -> Iterable[Line]:
-        """What the log says when the service is made: (level, text), of the level 6."""
-        return self._secrets.lines() if self._secrets else ()
+        """What the log says when the service is made: (level, text), of the levels 3 to 7."""
+        return (*(self._secrets.lines() if self._secrets else ()), *self._told)
 
     def before_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""

@@ -22,6 +22,7 @@ from culvert.observe.log import Log, for_library
 from culvert.tls import library
 from culvert.tunnel.plan import ServicePlan, plan_services
 from culvert.tunnel.service import Listed, RunningService
+from culvert.tunnel.stapling import Stapler
 
 # How long the end of the last tunnel is waited for before it is ended.
 _DRAIN_SECONDS = 0.0
@@ -39,6 +40,7 @@ class OpenTunnel:
         self._services: list[RunningService] = []
         self._addresses: list[tuple[str, int] | str] = []
         self._pool = Pool()
+        self._stapler: Stapler | None = None
 
     @property
     def addresses(self) -> tuple[tuple[str, int] | str, ...]:
@@ -72,6 +74,8 @@ class OpenTunnel:
             undo.push_async_callback(self.close)
             for plan in plans:
                 self._start(plan)
+            self._stapler = Stapler((each for plan in plans for each in plan.policy.stapled), self._log)
+            self._stapler.start(loop)
             undo.pop_all()
         return self
 
@@ -92,6 +96,8 @@ class OpenTunnel:
     async def close(self) -> None:
         """Stop accepting, wait for the tunnels as long as ``drain`` says, and end those that are left."""
         idle = asyncio.Event()
+        if self._stapler is not None:
+            self._stapler.stop()
         for service in self._services:
             service.on_idle = idle.set
             service.stop_accepting()

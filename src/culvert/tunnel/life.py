@@ -27,15 +27,17 @@ from culvert.errors import TlsError
 from culvert.negotiate.failures import NegotiationFailed
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
-from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, Log
+from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING, Log
 from culvert.tunnel import closing
 from culvert.tunnel.far_end import Unreachable
 from culvert.tunnel.gate import TurnedAway
+from culvert.tunnel.judgement import PeerRejected
 from culvert.tunnel.states import SUCCESSORS, State
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Begin
     from culvert.openssl.session import Session
+    from culvert.tunnel.judgement import Judge
     from culvert.tunnel.service import RunningService
     from culvert.tunnel.talking import Talking
 
@@ -128,7 +130,7 @@ class Tunnel:
             end = self._handshake_failed(failure)
         except TurnedAway as refusal:
             end = closing.BROKEN if refusal.counted else closing.TURNED_AWAY
-        except (TunnelStopped, Unreachable):
+        except (TunnelStopped, Unreachable, PeerRejected):
             pass  # who raised them has written the line
         except (NegotiationFailed, TalkFailed) as failure:
             end = self._negotiation_failed(failure)
@@ -178,6 +180,22 @@ class Tunnel:
         await self.carrier.handshake(side, session, service.plan.service.timeout_busy)
         if service.level >= INFO:
             self._say_all(policy.handshake_lines(session))
+        if service.judge is not None:
+            await self._judge(service.judge, session)
+
+    async def _judge(self, judge: Judge, session: Session) -> None:
+        """Ask whether the peer's certificates were revoked; no byte has been relayed so far."""
+        redirects = self._service.plan.policy.redirects
+        if redirects and not session.vouched:
+            return  # nobody stands behind the responders that its certificates name
+        self._enter(State.JUDGING)
+        rejected = await judge.judge(self.carrier, session, self.say)
+        if rejected is None:
+            return
+        self.say(WARNING, rejected.line)
+        if not redirects:
+            raise PeerRejected(rejected.line, "")
+        self.redirect()
 
     async def _relay(self) -> Ending:
         self._enter(State.RELAYING)

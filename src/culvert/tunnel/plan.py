@@ -13,7 +13,7 @@ from culvert.config.model import Configuration, Service
 from culvert.config.values import Address
 from culvert.engine import SocketOptions
 from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
-from culvert.net import addresses, sockets
+from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO
 from culvert.tunnel import admission
@@ -81,6 +81,8 @@ def plan_service(
     policy = tls.build(service)
     for level, text in policy.start_lines():
         say(level, text)
+    if policy.stapled or (policy.ocsp is not None and policy.ocsp.rules.asks):
+        responders.load()  # before the fork, so that no worker's loop waits for it
     try:
         accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
         dial_options = sockets.compile(service.socket, "r")

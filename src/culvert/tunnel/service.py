@@ -16,6 +16,7 @@ from culvert.observe.log import DEBUG, NOTICE, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.gate import Gate
+from culvert.tunnel.judgement import Judge
 from culvert.tunnel.life import Tunnel
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.rotation import Rotation
@@ -55,6 +56,8 @@ class RunningService:
         self.far_end = FarEnd(plan)
         self.gate = Gate(plan.admission, log) if plan.admission is not None else None
         self.elsewhere = FarEnd(plan, elsewhere=True)
+        ocsp = plan.policy.ocsp
+        self.judge = None if ocsp is None else Judge(plan.service, ocsp)
         self.on_idle: Callable[[], None] | None = None
         self._engine = engine
         self._ids = ids
@@ -101,6 +104,8 @@ class RunningService:
     def abort_all(self) -> None:
         """End every tunnel now."""
         self._route.stop_all(reset=self.plan.service.reset)
+        if self.judge is not None:
+            self.judge.stop()
 
     def close(self) -> None:
         """End every tunnel now, and leave the engine; stop_accepting() came before."""

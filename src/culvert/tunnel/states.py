@@ -14,6 +14,7 @@ class State(Enum):
 
     ADMITTING = "admitting"
     HANDSHAKING = "handshaking"
+    JUDGING = "judging"
     DIALLING = "dialling"
     NEGOTIATING = "negotiating"
     RELAYING = "relaying"
@@ -22,9 +23,12 @@ class State(Enum):
 
 SUCCESSORS: Final[dict[State, frozenset[State]]] = {
     State.ADMITTING: frozenset({State.NEGOTIATING, State.HANDSHAKING, State.DIALLING, State.CLOSED}),
-    State.HANDSHAKING: frozenset({State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}),
+    State.HANDSHAKING: frozenset(
+        {State.JUDGING, State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}
+    ),
     State.DIALLING: frozenset({State.NEGOTIATING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
     State.NEGOTIATING: frozenset({State.DIALLING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
+    State.JUDGING: frozenset({State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}),
     State.RELAYING: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),
 }

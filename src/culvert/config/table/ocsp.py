@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from culvert.config.options import Merge, not_yet, option
-from culvert.config.values import YES_NO, BadValue, Kind, choice, seconds, unique
+from culvert.config.options import Merge, option
+from culvert.config.urls import responder_url
+from culvert.config.values import YES_NO, Kind, choice, seconds, unique
 
-OCSP = not_yet("issuers are not asked by OCSP")
 FLAG = choice(
     "NOCERTS",
     "NOINTERN",
@@ -25,18 +25,12 @@ FLAG = choice(
 )
 
 
-def _url(text: str) -> str:
-    if not text.lower().startswith("http://") or len(text) == len("http://"):
-        raise BadValue("a URL that begins http:// is needed")
-    return text
-
-
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Ocsp:
     """OCSP questions and their answers."""
 
     ocsp: str | None = option(
-        "OCSP", Kind("http URL", _url), None, "Ask this responder about the peer's certificate.", missing=OCSP
+        "OCSP", Kind("http URL", responder_url), None, "Ask this responder about the peer's certificate."
     )
     ocsp_aia: bool = option(
         "OCSPaia",
@@ -44,10 +38,9 @@ class Ocsp:
         False,
         "Ask the responders that the certificates of the chain name.",
         since="5.10",
-        missing=OCSP,
     )
     ocsp_flag: tuple[str, ...] = option(
-        "OCSPflag", FLAG, (), "How strictly answers are checked.", merge=Merge.JOIN, join=unique, missing=OCSP
+        "OCSPflag", FLAG, (), "How strictly answers are checked.", merge=Merge.JOIN, join=unique
     )
     ocsp_nonce: bool = option(
         "OCSPnonce",
@@ -55,7 +48,6 @@ class Ocsp:
         False,
         "Send a nonce and demand it in the answer.",
         since="5.23",
-        missing=OCSP,
     )
     ocsp_require: bool = option(
         "OCSPrequire",
@@ -63,7 +55,6 @@ class Ocsp:
         True,
         "Refuse the peer when no responder could say anything.",
         since="5.71",
-        missing=OCSP,
     )
     timeout_ocsp: float | None = option(
         "TIMEOUTocsp",
@@ -72,5 +63,4 @@ class Ocsp:
         "How long to wait for a responder to be reached.",
         unit="s",
         since="5.71",
-        missing=OCSP,
     )

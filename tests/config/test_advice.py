@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import pytest
 
 from culvert.config import load_text
 from tests.pki import Pki
@@ -14,40 +11,6 @@ from tests.pki import Pki
 def _warnings(lines: str) -> list[str]:
     text = f"[web]\naccept = 127.0.0.1:443\nconnect = 127.0.0.1:80\n{lines}"
     return [str(each) for each in load_text(text, "conf").warnings]
-
-
-@pytest.mark.parametrize(
-    ("mode", "tail"),
-    [
-        (0o600, None),
-        (0o400, None),
-        (0o604, ""),
-        (0o640, ": its group can use the private key"),
-        (0o620, ": its group can use the private key"),
-        (0o666, ""),
-    ],
-)
-@pytest.mark.parametrize("option", ["key", "cert"])
-def test_a_private_key_that_others_can_use(
-    pki: Pki, tmp_path: Path, option: str, mode: int, tail: str | None
-) -> None:
-    path = tmp_path / "identity.pem"
-    path.write_bytes(pki.server.both.read_bytes())
-    path.chmod(mode)
-    told = _warnings(f"cert = {path if option == 'cert' else pki.server.cert}\n{option} = {path}\n")
-    line = 5
-    expected = [] if tail is None else [f"conf:{line}: {option}: Insecure file permissions on {path}{tail}"]
-    assert [each for each in told if "permissions" in each] == expected
-
-
-def test_a_certificate_without_a_key_may_be_read_by_all(pki: Pki) -> None:
-    os.chmod(pki.server.cert, 0o644)
-    assert _warnings(f"cert = {pki.server.cert}\nkey = {pki.server.key}\n") == []
-
-
-@pytest.mark.parametrize("path", ["pkcs11:token=x", "/nowhere/at/all", "/"])
-def test_a_key_that_is_no_file_is_for_others_to_judge(path: str) -> None:
-    assert _warnings(f"cert = web.pem\nkey = {path}\n") == []
 
 
 def test_one_file_of_many_sections_is_told_once_for_its_line(pki: Pki, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ The first words of the warnings that the original has too are kept: filters look
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from culvert.config.draft import Draft
 from culvert.config.model import SERVICE, Service
 from culvert.config.ocspadvice import ocsp_advice
+from culvert.config.secrecy import exposed
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.config.tlsnames import VERSIONS
 from culvert.errors import ConfigWarning, printable
@@ -22,7 +22,6 @@ _WEAK_CIPHERS = frozenset(
 _ONE_SIDED = tuple(each for each in SERVICE if each.mode)
 _VERSION_LINES = ("ssl_version_min", "ssl_version", "ssl_version_max")
 _ANYWHERE = (None, "0.0.0.0", "::")
-_LONGEST_KEY_FILE = 1 << 20  # bytes that are searched for a private key
 
 Advice = tuple[str, str]  # attribute or "", reason
 
@@ -100,37 +99,10 @@ def _weak_algorithms(service: Service) -> Iterator[Advice]:
         yield "ciphers", f"Service [{service.name}] allows weak ciphers: {', '.join(weak)}"
 
 
-def _readable_keys(service: Service) -> Iterator[Advice]:
-    files = (("key", service.key),) if service.key else tuple(("cert", each) for each in service.cert)
-    for attribute, path in files:
-        mode = _mode_of_key(path)
-        if mode & 0o007:
-            yield attribute, f"Insecure file permissions on {path}"
-        elif mode & 0o070:
-            yield attribute, f"Insecure file permissions on {path}: its group can use the private key"
-
-
 def _readable_secrets(service: Service) -> Iterator[Advice]:
-    try:
-        mode = os.stat(service.psk_secrets).st_mode if service.psk_secrets else 0
-    except (OSError, ValueError):
-        return  # told where the file is read
-    if mode & 0o007:
-        yield "psk_secrets", f"Insecure file permissions on {service.psk_secrets}"
-    elif mode & 0o070:
-        yield "psk_secrets", f"Insecure file permissions on {service.psk_secrets}: its group can use the keys"
-
-
-def _mode_of_key(path: str) -> int:
-    """The permissions of a file with a private key in it, 0 if there is none."""
-    try:
-        mode = os.stat(path).st_mode
-        if not mode & 0o077:
-            return 0
-        with open(path, "rb") as file:
-            return mode & 0o777 if b"PRIVATE KEY-----" in file.read(_LONGEST_KEY_FILE) else 0
-    except (OSError, ValueError):
-        return 0  # that it cannot be read is told where it is needed
+    if not service.strict:  # else it is an error
+        for each in exposed(service):
+            yield each.attribute, each.reason
 
 
 def _without_effect(service: Service, own: frozenset[str]) -> Iterator[Advice]:
@@ -170,7 +142,6 @@ _RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
     _open_to_all,
     _old_versions,
     _weak_algorithms,
-    _readable_keys,
     _readable_secrets,
     ocsp_advice,
 )

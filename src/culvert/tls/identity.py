@@ -121,8 +121,11 @@ def _identities(faults: Faults, found: _Found) -> Iterable[Identity]:
             faults.refuse(attribute, f"{path} has a second {key.kind} key; one of each kind can be used")
         else:
             kinds.add(key.kind)
+            above = chain_above(leaf, found.certificates)
             _look_at_leaf(faults, leaf)
-            yield Identity(leaf, key, chain_above(leaf, found.certificates))
+            for each in above:
+                _look_at_dates(faults, each)
+            yield Identity(leaf, key, above)
 
 
 def chain_above(leaf: Certificate, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
@@ -143,17 +146,22 @@ def chain_above(leaf: Certificate, certificates: Sequence[Certificate]) -> tuple
 
 
 def _look_at_leaf(faults: Faults, leaf: Certificate) -> None:
-    whose = f"the certificate of {leaf.subject}"
-    with faults.about("cert", f"the dates of {whose} cannot be read"):
-        left = leaf.ends_in
-        if left < timedelta(0):
-            faults.warn("cert", f"{whose} has expired ({leaf.ends}); peers will refuse it")
-        elif left < SOON:
-            faults.warn("cert", f"{whose} expires in {left.days} days ({leaf.ends})")
-        if leaf.begins_in > timedelta(0):
-            faults.warn("cert", f"{whose} is not valid yet; peers will refuse it")
+    _look_at_dates(faults, leaf)
     if leaf.security_bits < WEAK_BELOW:
+        whose = f"the certificate of {leaf.subject}"
         faults.warn("cert", f"{whose} has a weak key: {leaf.key_kind}, {leaf.key_bits} bits")
+
+
+def _look_at_dates(faults: Faults, certificate: Certificate) -> None:
+    whose = f"the certificate of {certificate.subject}"
+    with faults.about("cert", f"the dates of {whose} cannot be read"):
+        left = certificate.ends_in
+        if left < timedelta(0):
+            faults.warn("cert", f"{whose} has expired ({certificate.ends}); peers will refuse it")
+        elif left < SOON:
+            faults.warn("cert", f"{whose} expires in {left.days} days ({certificate.ends})")
+        if certificate.begins_in > timedelta(0):
+            faults.warn("cert", f"{whose} is not valid yet; peers will refuse it")
 
 
 def _parameters(faults: Faults, found: _Found) -> Parameters | None:

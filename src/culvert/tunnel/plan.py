@@ -15,7 +15,7 @@ from culvert.engine import SocketOptions
 from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
-from culvert.observe.log import DEBUG, INFO
+from culvert.observe.log import DEBUG, INFO, WARNING
 from culvert.tunnel import admission
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def plan_services(
             errors.append(error)
     if errors:
         raise ConfigErrors(errors)
+    for warning in dict.fromkeys(each for plan in plans for each in plan.policy.warnings):
+        say(WARNING, str(warning))
     return tuple(plans)
 
 

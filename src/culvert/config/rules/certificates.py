@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
+from culvert.config.secrecy import exposed
 
 
 def _certificate(case: Case) -> Iterator[Complaint]:
@@ -64,6 +65,12 @@ def _trust(case: Case) -> Iterator[Complaint]:
         yield wanted, 'Either "CAengine", "CAfile", "CApath" or "CAstore" has to be configured'
 
 
+def _secrecy(case: Case) -> Iterator[Complaint]:
+    if case.service.strict:
+        for each in exposed(case.service):
+            yield each.attribute, f"{each.reason}; with `strict = yes` only its owner may have any"
+
+
 RULES: tuple[Rule, ...] = (
     (("client", "cert", "psk_secrets"), _certificate),
     (("engine_num", "engine_id", "ca_engine"), _engine_of_key),
@@ -71,4 +78,5 @@ RULES: tuple[Rule, ...] = (
     ((*VERIFY, "crl_file", "crl_path"), _crl_chain),
     ((*VERIFY, "ocsp"), _ocsp),
     ((*VERIFY, "ca_file", "ca_path", "ca_engine", "ca_store"), _trust),
+    (("cert", "key", "psk_secrets", "strict"), _secrecy),
 )

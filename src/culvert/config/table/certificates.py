@@ -64,6 +64,13 @@ class Certificates:
         "PINs are asked for on the terminal.",
         shown="the place of `cert`",
     )
+    strict: bool = option(
+        "strict",
+        YES_NO,
+        False,
+        "Refuse files of private or pre-shared keys that anybody but their owner can read or change.",
+        since="Culvert",
+    )
     engine_id: str | None = option(
         "engineId",
         SOME_TEXT,

@@ -35,7 +35,7 @@ SOURCES = (
 # In the order in which their types are needed.
 DECLARATIONS = (
     *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
-    *("commands", "revocation", "psk", "alpn", "ocsp", "staple", "engine", "tickets"),
+    *("commands", "revocation", "psk", "alpn", "ocsp", "staple", "engine", "tickets", "hello"),
 )
 
 

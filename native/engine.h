@@ -97,6 +97,7 @@ enum cause {
     CAUSE_RENEGOTIATION,     /* the peer asked for what renegotiation = no forbids */
     CAUSE_MEMORY,
     CAUSE_EOF,               /* the peer left during the handshake */
+    CAUSE_ASKED,             /* a callback of OpenSSL asked for a pause: tunnel_go_on() */
 };
 
 enum decision_kind {
@@ -298,6 +299,7 @@ ssize_t side_receive(struct tunnel *tunnel, int side, unsigned char *bytes, size
 /* secure.c */
 BIO_METHOD *secure_method(void);
 int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout);
+void tunnel_go_on(struct tunnel *tunnel, uint32_t timeout);
 void handshake_step(struct tunnel *tunnel);
 int secure_flush(struct tunnel *tunnel);
 uint32_t secure_failure(struct tunnel *tunnel, int result);

@@ -84,6 +84,8 @@ uint32_t secure_failure(struct tunnel *tunnel, int result) {
     int error = SSL_get_error(tunnel->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return CAUSE_CLEAN;
+    if (error == SSL_ERROR_WANT_CLIENT_HELLO_CB)
+        return CAUSE_ASKED;
     if (tunnel->refuse_renegotiation == 2)
         return CAUSE_RENEGOTIATION;
     if (watch->error == ENOMEM)
@@ -128,6 +130,15 @@ static void refuse_renegotiation(const SSL *ssl, int where, int alert) {
         tunnel->tell(ssl, where, alert);
 }
 
+static void handshake_phase(struct tunnel *tunnel, uint32_t timeout) {
+    tunnel->phase = PHASE_HANDSHAKE;
+    tunnel->moved_at = tunnel->engine->now;
+    tunnel->timeout = timeout;
+    tunnel->limit = timeout < UINT32_MAX / 4 ? timeout * 4 : UINT32_MAX;
+    if (timeout)
+        timer_arm(tunnel, tunnel->engine->now + timeout);
+}
+
 /* Start a handshake on one side with `ssl`, whose role is set; the tunnel owns it from now on.  `timeout`: ms without
  * progress; the whole handshake may take four times that.  0, or -errno when it could not be started. */
 int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout) {
@@ -145,12 +156,8 @@ int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout
         tunnel->tell = SSL_get_info_callback(ssl);
         SSL_set_info_callback(ssl, refuse_renegotiation);
     }
-    tunnel->phase = PHASE_HANDSHAKE;
-    tunnel->started_at = tunnel->moved_at = engine->now;
-    tunnel->timeout = timeout;
-    tunnel->limit = timeout < UINT32_MAX / 4 ? timeout * 4 : UINT32_MAX;
-    if (timeout)
-        timer_arm(tunnel, engine->now + timeout);
+    tunnel->started_at = engine->now;
+    handshake_phase(tunnel, timeout);
     if (watch_register(engine, &tunnel->side[side], EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET) < 0)
         return -errno;
     if (!SSL_is_server(ssl) || tunnel->side[side].readable)
@@ -179,4 +186,10 @@ void handshake_step(struct tunnel *tunnel) {
         tunnel_decide(tunnel, DECIDED_HANDSHAKE, cause, tunnel->side[tunnel->secure].error);
     else if (result == 1)
         tunnel_done(tunnel, DECIDED_HANDSHAKE);
+}
+
+/* Go on with a handshake that ended its last step with CAUSE_ASKED; `timeout` as before. */
+void tunnel_go_on(struct tunnel *tunnel, uint32_t timeout) {
+    handshake_phase(tunnel, timeout);
+    handshake_step(tunnel);
 }

@@ -93,6 +93,7 @@ void route_watch(struct route *route);
 
 struct tunnel *tunnel_new(struct route *route, int accepted_fd);
 int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout);
+void tunnel_go_on(struct tunnel *tunnel, uint32_t timeout);
 int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t address_size,
                 const unsigned char *local, uint32_t local_size,
                 const struct socket_option *options, uint32_t option_count, uint32_t timeout);

@@ -29,7 +29,6 @@ ASKING = {
     "protocolHeader": "A: b",
     "pty": "yes",
     "retry": "yes",
-    "sessiond": "127.0.0.1:1",
     "setgid": "1",
     "setuid": "1",
     "transparent": "source",

@@ -23,13 +23,18 @@ culvert -version     show the version, and the options' defaults
 culvert -sockets     show socket options and their defaults
 culvert -options     list the TLS options that OpenSSL has
 culvert check FILE   find errors and risks in FILE without running it
+culvert sessiond     keep TLS sessions for several machines
 culvert demo         show a tunnel at work
 """
 
 DEFAULT_FILES: Final = ("/etc/culvert/culvert.conf", "/etc/stunnel/stunnel.conf")
 
 # Every module is imported when its word is said, and only then: a daemon pays for its own parts alone.
-_WORDS: Final = {"check": "culvert.cli.check", "demo": "culvert.cli.demo"}
+_WORDS: Final = {
+    "check": "culvert.cli.check",
+    "demo": "culvert.cli.demo",
+    "sessiond": "culvert.cli.sessiond",
+}
 _INFORMATION: Final = {
     "-help": "help_text",
     "-version": "version_text",

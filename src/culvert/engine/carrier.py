@@ -85,6 +85,10 @@ class Carrier:
         if status < 0:
             raise HandshakeFailed(Cause.RESET, -status)
         cause, errno = await _DECISION
+        while cause == Cause.ASKED:
+            await self.outside(session.answer())
+            lib.tunnel_go_on(self._cdata, milliseconds(timeout))
+            cause, errno = await _DECISION
         if cause:
             raise self.handshake_failure(Cause(cause), errno)
 

@@ -38,6 +38,7 @@ class Cause(IntEnum):
     RENEGOTIATION = 8
     MEMORY = 9
     EOF = 10
+    ASKED = 11
 
 
 # The word and the rest of a sentence about it, for people.
@@ -52,6 +53,7 @@ _SENTENCES = {
     Cause.RENEGOTIATION: "the peer asked for a renegotiation",
     Cause.MEMORY: "out of memory",
     Cause.EOF: "the peer left",
+    Cause.ASKED: "the handshake stands still",
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
 from culvert.openssl._callbacks import (
@@ -25,6 +25,9 @@ from culvert.openssl._lib import OPTIONS, ffi, lib
 from culvert.openssl.certificates import Certificate, Parameters, PrivateKey, stack_of
 from culvert.openssl.ocsp import Signers, Staple
 from culvert.openssl.session import SavedSession, Session, decode_pointer, encode_session, session_id, silent
+
+if TYPE_CHECKING:
+    from culvert.openssl.hello import Ask
 
 READ_BUFFER = 64 * 1024
 """Octets that one read from the socket may bring: four records and their frames."""
@@ -59,6 +62,7 @@ class Context:
         self._memory: SessionMemory | None = None
         self.redirects = False
         self._watched = not server
+        self.ask: Ask | None = None
         self.leaves: list[Certificate] = []
         self.judged = False
         register_context(self, self._ctx)
@@ -290,7 +294,7 @@ class Context:
         if encoded is None:
             return ffi.NULL
         session = decode_pointer(encoded)
-        if session == ffi.NULL or self._is_resumable(session):
+        if session == ffi.NULL or (session_id(session) == key and self._is_resumable(session)):
             return session
         lib.SSL_SESSION_free(session)
         return ffi.NULL

@@ -8,7 +8,7 @@ making one costs one call of C.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
@@ -19,6 +19,10 @@ from culvert.openssl.certificates import Certificate, name_text
 
 if TYPE_CHECKING:
     from culvert.openssl.context import Context
+
+
+Question = Callable[[], Coroutine[Any, Any, None]]
+"""Finds out, in a running loop, what a handshake waits for; it must not raise."""
 
 
 def silent(_level: int, _text: str) -> None:
@@ -111,6 +115,7 @@ class Session:
         "by_key",
         "context",
         "offers",
+        "question",
         "report",
         "server",
     )
@@ -125,6 +130,7 @@ class Session:
         self.context = context
         self.server = server
         self.report = report
+        self.question: Question | None = None
 
     def close(self) -> None:
         """Free a session that the engine has not taken over; harmless otherwise, and when called again."""
@@ -132,6 +138,11 @@ class Session:
         if not self._taken and self._ssl != ffi.NULL:
             lib.SSL_free(self._ssl)
             self._ssl = ffi.NULL
+
+    async def answer(self) -> None:
+        """Wait for what a callback needs before the handshake can go on (culvert.openssl.hello)."""
+        if self.question is not None:
+            await self.question()
 
     def send_name(self, name: str) -> None:
         """Send ``name`` as server_name (RFC 6066, 3).  Raises TlsError when it is longer than 255 octets."""

@@ -11,6 +11,7 @@ from culvert.openssl._callbacks import Report
 from culvert.openssl.keys import tell_keys
 from culvert.openssl.protocols import tell_protocols
 from culvert.openssl.session import silent
+from culvert.tls.fleet import Remote
 from culvert.tls.lines import Line, protocol_line, success_lines
 from culvert.tls.ocsp import PeerOcsp
 from culvert.tls.psk import Secrets
@@ -30,7 +31,7 @@ class TlsPolicy:
     """
 
     __slots__ = (
-        "_context", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_told",
+        "_context", "_fleet", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_told",
         "ocsp", "redirects", "requires", "server", "stapled", "verifies", "warnings",
     )  # fmt: skip
 
@@ -52,7 +53,7 @@ class TlsPolicy:
     ) -> None:
         self._context = context
         self._name = name
-        self._memory, self._keys = resumption
+        self._memory, self._keys, self._fleet = resumption
         self._tells = tells
         self._protocols = protocols
         self._secrets = secrets
@@ -68,7 +69,8 @@ class TlsPolicy:
     @property
     def silent_context(self) -> Context | None:
         """The context of a server whose handshakes have nothing to tell and nothing to choose, else None."""
-        return self._context if self.server and not self.verifies else None
+        silent = self.server and not self.verifies and self._fleet is None
+        return self._context if silent else None
 
     def session(self, destination: str | None = None, report: Report | None = None) -> Session:
         """A session for one connection, ready for its handshake.
@@ -95,6 +97,11 @@ class TlsPolicy:
     def turn_keys(self) -> float | None:
         """Use the ticket keys of this moment; seconds until they are others, None for never."""
         return None if self._keys is None else self._keys.turn()
+
+    def share_sessions(self, remote: Remote | None) -> None:
+        """From now on, in this process, share the sessions of a fleet's server with other machines."""
+        if self._fleet is not None:
+            self._fleet.remote = remote
 
     def _server_session(self, report: Report | None) -> Session:
         told = self.verifies or self._tells or self._secrets or self._protocols

@@ -25,9 +25,12 @@ from typing import NamedTuple
 
 from culvert.config.model import Service
 from culvert.config.rules.tls import LONGEST
+from culvert.config.values import Address
 from culvert.openssl import Context
+from culvert.openssl._lib import OPTIONS
 from culvert.openssl.tickets import use_ticket_keys
 from culvert.tls.faults import Faults
+from culvert.tls.fleet import FleetStore, share
 from culvert.tls.memory import ClientMemory
 from culvert.tls.psk import Secrets
 from culvert.tls.store import SLOT, SLOT_WITH_PEER, UNLIMITED, SharedStore
@@ -41,11 +44,13 @@ CONTEXT_SIZE = 32
 class Resumption(NamedTuple):
     """What one side has at hand for resumption.
 
-    memory: a client's sessions; keys: a server's ticket keys, where they change with time.
+    memory: a client's sessions; keys: a server's ticket keys, where they change with time; fleet: its
+    sessions where other machines share them.
     """
 
     memory: ClientMemory | None = None
     keys: TicketKeys | None = None
+    fleet: FleetStore | None = None
 
 
 def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chains) -> Resumption:
@@ -66,9 +71,20 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
         memory = ClientMemory(service.session_cache_size)
         context.remember_sessions(memory)
         return Resumption(memory=memory)
+    fleet = _share(service, context, timeout)
+    return Resumption(keys=_ticket_keys(faults, context, name, chains), fleet=fleet)
+
+
+def _share(service: Service, context: Context, timeout: int) -> FleetStore | None:
+    """Let every worker, and where asked every machine, resume a server's sessions."""
     slot = SLOT_WITH_PEER if service.request_cert else SLOT
-    context.share_sessions(SharedStore(service.session_cache_size or UNLIMITED, timeout, slot))
-    return Resumption(keys=_ticket_keys(faults, context, name, chains))
+    near = SharedStore(service.session_cache_size or UNLIMITED, timeout, slot)
+    if service.sessiond is None:
+        context.share_sessions(near)
+        return None
+    if isinstance(service.sessiond, Address):
+        context.set_options(OPTIONS["NO_TICKET"])  # as in stunnel: that server knows ids only
+    return share(context, near, timeout)
 
 
 def _judged_later(service: Service) -> bool:

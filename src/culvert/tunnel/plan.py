@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from culvert import tls
 from culvert.config.model import Configuration, Service
+from culvert.config.table.sharing import RedisPlace
 from culvert.config.values import Address
 from culvert.engine import SocketOptions
 from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
-from culvert.tunnel import admission
+from culvert.tunnel import admission, sharing
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Hooks
@@ -35,6 +36,7 @@ class ServicePlan:
     them.
     hooks: the scripts of its protocol, None when it speaks none.
     admission: who is let in; None when everybody is.
+    sessiond: where its sessions are shared with other machines.
     """
 
     service: Service
@@ -46,6 +48,7 @@ class ServicePlan:
     accept_options: sockets.Compiled
     hooks: Hooks | None = None
     admission: admission.Admission | None = None
+    sessiond: Endpoint | RedisPlace | None = None
 
 
 def plan_services(
@@ -100,6 +103,7 @@ def plan_service(
         accept_options,
         _hooks(service),
         _admission(service, say, earlier),
+        sharing.place_of(service),
     )
 
 

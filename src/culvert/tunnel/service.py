@@ -20,6 +20,7 @@ from culvert.tunnel.judgement import Judge
 from culvert.tunnel.life import Tunnel
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.rotation import Rotation
+from culvert.tunnel.sharing import Sharing
 
 # How long a listener rests when the process has no descriptor left for a connection.
 _STARVED_PAUSE: Final = 1.0
@@ -67,6 +68,7 @@ class RunningService:
             engine.allow(self._allowed)
         self._listeners: list[Listener] = []
         self._rotation = Rotation(plan.policy, engine)
+        self._sharing = Sharing(plan.sessiond, plan.policy, engine, self._say)
         self._resumptions: set[asyncio.TimerHandle] = set()
         self._route = engine.route(self._accepted, self._unusual)
         self._give_orders()
@@ -84,6 +86,7 @@ class RunningService:
         Raises OSError.
         """
         self._rotation.start()
+        self._sharing.start()
         for descriptor in descriptors:
             listener = self._route.listen(descriptor, self._starved, exclusive=_is_shared(descriptor))
             self._listeners.append(listener)
@@ -110,6 +113,7 @@ class RunningService:
     def close(self) -> None:
         """End every tunnel now, and leave the engine; stop_accepting() came before."""
         self._rotation.stop()
+        self._sharing.stop()
         self.abort_all()
         self._route.close()
         if self.gate is not None:
@@ -131,6 +135,11 @@ class RunningService:
             self.gate.left(tunnel)
         if self.level >= DEBUG:
             tunnel.say(DEBUG, f"Service [{self.name}] finished ({self.live} left)")
+
+    def _say(self, level: int, text: str) -> None:
+        """A line that is about no connection."""
+        if level <= self.level:
+            self._log.write(level, text)
 
     def _give_orders(self) -> None:
         """Let the engine carry connections by itself where no line is written and nothing is chosen on the

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from culvert.config.options import Merge, not_yet, option
+from culvert.config.options import Merge, option
+from culvert.config.table.sharing import SESSIOND, RedisPlace
 from culvert.config.tlsnames import PROTOCOLS, TLS_OPTION, VERSION
 from culvert.config.values import (
-    ADDRESS,
     FILE,
     SOME_TEXT,
     TEXT,
@@ -147,12 +147,14 @@ class Sessions:
     session_resume: bool = option(
         "sessionResume", YES_NO, True, "Resume sessions at all, from the cache or by tickets.", since="5.60"
     )
-    sessiond: Address | None = option(
+    sessiond: Address | RedisPlace | None = option(
         "sessiond",
-        ADDRESS,
+        SESSIOND,
         None,
-        "Share sessions over a server of the sessiond protocol.",
-        missing=not_yet("sessions are shared by the workers of one daemon only"),
+        "Share sessions with other machines, over a server of stunnel's protocol (`culvert sessiond`) or "
+        "over Redis.",
+        mode="server",
+        secret=True,
     )
     ticket_key_secret: bytes | None = option(
         "ticketKeySecret",

@@ -29,7 +29,7 @@ FACTS: Mapping[Fact, object] = {Fact.PEER_ADDRESS: ("192.0.2.1", 1234), Fact.OWN
 class Conversation:
     """What was said. left: octets that nobody took."""
 
-    sent: dict[Peer, bytes] = field(default_factory=lambda: {Peer.NEAR: b"", Peer.FAR: b""})
+    sent: dict[Peer, bytearray] = field(default_factory=lambda: {each: bytearray() for each in Peer})
     left: dict[Peer, bytes] = field(default_factory=dict)
     log: list[tuple[int, str]] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -41,7 +41,6 @@ def converse(
     far: bytes = b"",
     *,
     size: int = 0,
-    early: bytes = b"",
     speaks: bool = False,
     names: Callable[[str, str], tuple[Host, ...]] = lambda _host, _port: (),
     facts: Mapping[Fact, object] = FACTS,
@@ -50,8 +49,9 @@ def converse(
 ) -> Conversation:
     """Run a script to its end.
 
-    near, far: all that the peers say; they end their streams behind it.  size: octets that are shown at a
-    time, 0 for all.  early: what a peer has sent where it should wait.  speaks: whether a peer speaks first.
+    near, far: all that the peers say; they end their streams behind it.  What is left of it where a peer
+    should be silent is there too early.  size: octets that are shown at a time, 0 for all.  speaks: whether
+    a peer speaks first.
     into: takes what is known when the script fails.
     """
     it = into or Conversation()
@@ -60,15 +60,16 @@ def converse(
     while (step := negotiation.question) is not None:
         match step:
             case Receive(peer):
-                octets = it.left[peer][: size or None][: negotiation.wanted]
+                most = min(size or negotiation.wanted, negotiation.wanted)
+                octets = it.left[peer][:most]
                 if not octets:
                     negotiation.ended()
                 it.left[peer] = it.left[peer][negotiation.feed(octets) :]
             case Send(peer, octets):
                 it.sent[peer] += octets
                 negotiation.answer()
-            case Silent():
-                negotiation.answer(early)
+            case Silent(peer):
+                negotiation.answer(it.left[peer])
             case Speaks():
                 negotiation.answer(speaks)
             case Resolve(host, port):

@@ -44,7 +44,7 @@ def test_the_server_agrees_to_start_tls(size: int) -> None:
 
 def test_other_operations_are_refused_until_then() -> None:
     talk = converse(server(Terms()), BIND + ABANDON + SEARCH + START)
-    message = ber.Reader(talk.sent[Peer.NEAR])
+    message = ber.Reader(bytes(talk.sent[Peer.NEAR]))
     seen = []
     while not message.done:
         answer = ber.Reader(message.expect(ber.SEQUENCE))
@@ -60,9 +60,9 @@ def test_an_unbind_is_an_orderly_end() -> None:
 
 def test_octets_behind_the_request_are_refused() -> None:
     with pytest.raises(PlaintextAfterUpgrade):
-        converse(server(Terms()), START, early=UNBIND)
+        converse(server(Terms()), START + UNBIND)
     with pytest.raises(PlaintextAfterUpgrade):
-        converse(client(Terms()), far=STARTED, early=UNBIND)
+        converse(client(Terms()), far=STARTED + UNBIND)
 
 
 def test_a_client_may_not_ask_for_ever() -> None:

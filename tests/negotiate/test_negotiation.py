@@ -76,11 +76,11 @@ def test_all_lines_together_have_a_bound() -> None:
     conversation = Conversation()
     with pytest.raises(TalkedTooMuch):
         converse(endless(), b"word\n" * 30_000, into=conversation, size=4096)
-    assert len(conversation.left[NEAR]) >= 150_000 - 65_536 - 5
+    assert len(conversation.left[NEAR]) > 150_000 - 65_536
 
 
 def test_hooks_share_one_bound() -> None:
-    budget = Budget(10)
+    budget = Budget(100)
     converse(one_line(), b"12345\n", budget=budget)
     with pytest.raises(TalkedTooMuch):
         converse(one_line(), b"12345\n", budget=budget)
@@ -99,7 +99,7 @@ def test_octets_before_their_time_end_the_negotiation() -> None:
 
     conversation = Conversation()
     with pytest.raises(PlaintextAfterUpgrade, match="MAIL FROM"):
-        converse(script(), b"STARTTLS\r\n", early=b"MAIL FROM:<a>\r\n", into=conversation)
+        converse(script(), b"STARTTLS\r\nMAIL FROM:<a>\r\n", into=conversation)
     assert conversation.sent[NEAR] == b""
     assert converse(script(), b"STARTTLS\r\n").sent[NEAR] == b"220 go\r\n"
 

@@ -52,9 +52,9 @@ def test_a_client_that_leaves_is_an_error(asks: bytes) -> None:
 
 def test_octets_behind_the_request_are_refused() -> None:
     with pytest.raises(PlaintextAfterUpgrade):
-        converse(server(Terms()), SSL, early=b"Q")
+        converse(server(Terms()), SSL + b"Q")
     with pytest.raises(PlaintextAfterUpgrade):
-        converse(client(Terms()), far=b"S", early=b"R")
+        converse(client(Terms()), far=b"SR")
 
 
 def test_the_client_asks_and_takes_only_yes() -> None:

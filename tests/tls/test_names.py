@@ -52,3 +52,18 @@ def test_the_name_is_what_the_server_receives(pki: Pki, name: str | None) -> Non
 def test_a_name_that_is_too_long_is_refused() -> None:
     with pytest.raises(ConfigErrors, match="a server name has 1 to 255 octets"):
         tls.build(client(sni="x" * 256))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "host", "expected"),
+    [
+        ("smtp", "my.name", "mail.example.org"),
+        ("lmtp", "my.name", "mail.example.org"),
+        ("xmpp", "example.org", "example.org"),
+        ("xmpp-server", "example.org", "example.org"),
+        ("connect", "site.example.org:443", "site.example.org"),
+    ],
+)
+def test_what_a_protocol_calls_its_host(protocol: str, host: str, expected: str) -> None:
+    options = {"connect": (Address.parse("mail.example.org:25"),), "protocol": protocol}
+    assert client_name(client(**options, protocol_host=host)) == expected

@@ -6,7 +6,7 @@ from typing import Final
 
 from culvert.negotiate.failures import UnexpectedReply
 from culvert.negotiate.registry import Hooks, Terms
-from culvert.negotiate.steps import NOTHING, Peer, Script, exactly, send, silent
+from culvert.negotiate.steps import NOTHING, Peer, Script, exactly, go_ahead_octets, send, silent
 
 _REQUEST: Final = 0x81
 _NEGATIVE: Final = 0x83
@@ -41,8 +41,7 @@ def server(_terms: Terms) -> Script:
     if header[0] != _REQUEST:
         yield from send(Peer.NEAR, _REFUSED)
         raise UnexpectedReply("Client did not send session setup")
-    yield from silent(Peer.NEAR)
-    yield from send(Peer.NEAR, _TLS_REQUIRED)
+    yield from go_ahead_octets(Peer.NEAR, _TLS_REQUIRED)
     return NOTHING
 
 

@@ -14,16 +14,24 @@ PeerError
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final
 
 from culvert.errors import PeerError, printable
 
+# What stands behind these words may be a password: IMAP, ManageSieve, POP3, FTP, IRC, NNTP, SMTP, HTTP.
+_SECRET: Final = re.compile(
+    r"((?:\S{1,64} )?(?:LOGIN|AUTHENTICATE|PASS|OPER|AUTHINFO \S+|AUTH \S+"
+    r"|(?:Proxy-)?Authorization: *\S+)) +\S.*",
+    re.IGNORECASE | re.DOTALL,
+)
 _SHOWN: Final = 200  # characters of a peer's words in an error's text
 
 
 def shown(octets: bytes, most: int = _SHOWN) -> str:
-    """A peer's words for a log line: one line, control characters escaped, not too long."""
-    text = printable(octets[: most + 1].decode("utf-8", "surrogateescape"))
+    """A peer's words for a log line: one line, control characters escaped, not too long, no password."""
+    text = _SECRET.sub(r"\1 *****", octets[: most + 1].decode("utf-8", "surrogateescape"))
+    text = printable(text)
     return text if len(octets) <= most and len(text) <= most else f"{text[:most]}..."
 
 

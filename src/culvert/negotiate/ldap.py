@@ -8,7 +8,7 @@ from culvert.negotiate import ber
 from culvert.negotiate.ber import ENUMERATED, OCTET_STRING, SEQUENCE
 from culvert.negotiate.failures import NegotiationFailed, OrderlyEnd
 from culvert.negotiate.registry import Hooks, Terms
-from culvert.negotiate.steps import NOTHING, Peer, Script, Talk, exactly, note, send, silent
+from culvert.negotiate.steps import NOTHING, Peer, Script, Talk, exactly, go_ahead_octets, note, send, silent
 
 _START_TLS: Final = b"1.3.6.1.4.1.1466.20037"
 _NAME, _RESPONSE_NAME = 0x80, 0x8A
@@ -56,8 +56,7 @@ def server(_terms: Terms) -> Script:
         if answer is None:
             raise ber.bad(f"the client sent operation 0x{operation.tag:02x} before StartTLS")
         if _is_start_tls(operation):
-            yield from silent(Peer.NEAR)
-            yield from send(Peer.NEAR, _message(number, answer, _STARTED))
+            yield from go_ahead_octets(Peer.NEAR, _message(number, answer, _STARTED))
             return NOTHING
         yield from send(Peer.NEAR, _message(number, answer, _NOT_BEFORE_TLS))
     raise NegotiationFailed(f"no StartTLS within {_MESSAGES_MAX} operations")

@@ -32,11 +32,15 @@ Question = Send | Receive | Look | Speaks | Silent | Resolve | Learn
 """What a caller has to do; a Note is written by the negotiation itself."""
 
 DEBUG: Final = 7
+_UNIT_COST: Final = 64
 _LINE_SHOWN: Final = 900  # a log line has 1024
 
 
 class Budget:
-    """How much a tunnel's peers may say before it opens, all hooks together."""
+    """How much a tunnel's peers may say before it opens, all hooks together.
+
+    Each unit costs its octets and some more, for an answer to it may be longer than itself.
+    """
 
     __slots__ = ("left", "most")
 
@@ -87,6 +91,7 @@ class Negotiation:
         self._budget.spend(used)
         self._partial += octets[:used]
         if complete:
+            self._budget.spend(_UNIT_COST)
             unit = bytes(self._partial)
             self._partial.clear()
             if step.end:

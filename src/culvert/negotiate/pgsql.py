@@ -18,7 +18,18 @@ from typing import Final
 
 from culvert.negotiate.failures import NegotiationFailed
 from culvert.negotiate.registry import Hooks, Terms
-from culvert.negotiate.steps import NOTHING, Peer, Script, Talk, exactly, look, note, send, silent
+from culvert.negotiate.steps import (
+    NOTHING,
+    Peer,
+    Script,
+    Talk,
+    exactly,
+    go_ahead_octets,
+    look,
+    note,
+    send,
+    silent,
+)
 
 DEBUG, INFO = 7, 6
 
@@ -98,10 +109,9 @@ def server(_terms: Terms) -> Script:
         size, code = _REQUEST.unpack((yield from exactly(Peer.NEAR, _SIZE)))
         if size != _SIZE or code not in (_SSL, _GSSENC):
             break
-        yield from silent(Peer.NEAR)
         if code == _SSL:
             yield from note(DEBUG, "SSLRequest received")
-            yield from send(Peer.NEAR, b"S")
+            yield from go_ahead_octets(Peer.NEAR, b"S")
             return NOTHING
         yield from note(INFO, "GSSAPI encryption requested, rejecting gracefully")
         yield from send(Peer.NEAR, b"N")

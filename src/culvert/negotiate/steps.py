@@ -188,6 +188,12 @@ def go_ahead(peer: Peer, *lines: bytes) -> Talk[None]:
     yield from say(peer, *lines)
 
 
+def go_ahead_octets(peer: Peer, octets: bytes) -> Talk[None]:
+    """The same where the go-ahead is no line; it is not logged."""
+    yield Silent(peer)
+    yield from send(peer, octets)
+
+
 def resolve(host: str, port: str) -> Talk[tuple[Host, ...]]:
     """The numeric addresses of a host; empty when there are none."""
     found: tuple[Host, ...] = yield Resolve(host, port)

@@ -6,6 +6,12 @@ import ipaddress
 
 from culvert.config.model import Service
 
+_OWN_NAMES = frozenset(("smtp", "lmtp"))
+"""Protocols whose `protocolHost` is what we call ourselves, and no name of the server."""
+
+_DOMAINS = frozenset(("xmpp", "xmpp-server"))
+"""Protocols whose `protocolHost` is a domain without a port (RFC 6120, 13.7.2.1)."""
+
 WITHOUT_HOST = "localhost"
 """What a destination without a host is called."""
 
@@ -13,8 +19,9 @@ WITHOUT_HOST = "localhost"
 def client_name(service: Service) -> str | None:
     """The name to send, None for none.
 
-    `sni` as it is written, empty for none; else the host of `protocolHost` or of the first `connect`.  An
-    IP literal is sent only when `sni` says so: the standard forbids it, and strict servers end the handshake.
+    `sni` as it is written, empty for none; else the host of `protocolHost`, where that names the server, or
+    of the first `connect`.  An IP literal is sent only when `sni` says so: the standard forbids it, and
+    strict servers end the handshake.
     """
     if service.sni is not None:
         return service.sni or None
@@ -23,7 +30,9 @@ def client_name(service: Service) -> str | None:
 
 
 def _default_host(service: Service) -> str:
-    if service.protocol_host is not None:
+    if service.protocol in _DOMAINS and service.protocol_host:
+        return service.protocol_host
+    if service.protocol_host is not None and service.protocol not in _OWN_NAMES:
         host, colon, _port = service.protocol_host.rpartition(":")
         return host if colon else WITHOUT_HOST
     first = service.connect[0] if service.connect else None

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from culvert.config.options import not_yet
 from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
 from culvert.config.table.protocols import PROTOCOLS
+
+_NEED_HOST: Final = ("connect", "xmpp", "xmpp-server")
+_GREETING_FIRST: Final = ("smtp", "pop3", "imap", "lmtp", "nntp", "ftp")
+"""Protocols that dial before the handshake: the far end's greeting is the first that is said."""
 
 
 def _protocol(case: Case) -> Iterator[Complaint]:
@@ -19,7 +24,7 @@ def _protocol(case: Case) -> Iterator[Complaint]:
     side = PROTOCOLS[service.protocol].side(client=service.client)
     if side is None:
         yield "protocol", f"The configured protocol is not supported in the {mode} mode"
-    if service.client and service.protocol == "connect" and not service.protocol_host:
+    if service.client and service.protocol in _NEED_HOST and not service.protocol_host:
         yield "protocol", "protocolHost not specified"
     if side is not None and not side.made:
         yield "protocol", not_yet(f"{service.protocol} is not spoken in the {mode} mode")
@@ -37,7 +42,7 @@ def _redirect(case: Case) -> Iterator[Complaint]:
         return
     if service.client:
         yield "redirect", '"redirect" is unsupported in client sections'
-    elif service.protocol in ("smtp", "pop3", "imap"):
+    elif service.protocol in _GREETING_FIRST:
         yield "redirect", '"redirect" is incompatible with the specified protocol negotiation'
     if service.psk_secrets:
         yield "redirect", "whoever has a key of PSKsecrets shows no certificate, and would be redirected, too"

@@ -47,15 +47,21 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "connect": Protocol(
             _reads("protocol_host", "protocol_header", "protocol_domain", *_LOGIN, made=False), _NOT_MADE
         ),
-        "imap": Protocol(_NOT_MADE, _NOT_MADE),
+        "ftp": Protocol(_PLAIN, _PLAIN),
+        "imap": Protocol(_PLAIN, _PLAIN),
+        "irc": Protocol(_PLAIN, _PLAIN),
         "ldap": Protocol(_PLAIN, _PLAIN),
+        "lmtp": Protocol(_reads("protocol_host"), _PLAIN),
         "mysql": Protocol(_PLAIN, _PLAIN),
-        "nntp": Protocol(_NOT_MADE),
+        "nntp": Protocol(_PLAIN, _PLAIN),
         "pgsql": Protocol(_PLAIN, _PLAIN),
-        "pop3": Protocol(_NOT_MADE, _NOT_MADE),
+        "pop3": Protocol(_PLAIN, _PLAIN),
         "proxy": Protocol(None, _NOT_MADE),
-        "smtp": Protocol(_reads("protocol_host", *_LOGIN), _NOT_MADE),
+        "sieve": Protocol(_PLAIN, _PLAIN),
+        "smtp": Protocol(_reads("protocol_host", *_LOGIN), _PLAIN),
         "socks": Protocol(_reads("protocol_host", made=False), _NOT_MADE),
+        "xmpp": Protocol(_reads("protocol_host"), _PLAIN),
+        "xmpp-server": Protocol(_reads("protocol_host"), _PLAIN),
     }
 )
 """Protocol names as the manual spells them."""

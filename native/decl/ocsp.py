@@ -6,6 +6,7 @@ INCLUDES = """
 #include <string.h>
 #include <time.h>
 #include <openssl/ocsp.h>
+#include <openssl/x509v3.h>
 """
 
 TYPES = """
@@ -104,14 +105,27 @@ static OCSP_SINGLERESP *culvert_ocsp_about(OCSP_BASICRESP *answer, X509 *certifi
     return NULL;
 }
 
-/* The URL of a responder that a certificate names, the caller's to free; NULL behind the last. */
+static const ASN1_STRING *responder_in(const ACCESS_DESCRIPTION *entry)
+{
+    if (OBJ_obj2nid(entry->method) != NID_ad_OCSP || entry->location->type != GEN_URI)
+        return NULL;
+    const ASN1_STRING *uri = entry->location->d.uniformResourceIdentifier;
+    size_t size = (size_t)ASN1_STRING_length(uri);
+    return size && !memchr(ASN1_STRING_get0_data(uri), 0, size) ? uri : NULL;
+}
+
+/* The URL of a responder that a certificate names, the caller's to free; NULL behind the last.
+ * (X509_get1_ocsp(3) would sort them.) */
 static char *culvert_ocsp_responder(X509 *certificate, int position)
 {
-    STACK_OF(OPENSSL_STRING) *all = X509_get1_ocsp(certificate);
+    AUTHORITY_INFO_ACCESS *all = X509_get_ext_d2i(certificate, NID_info_access, NULL, NULL);
     char *found = NULL;
-    if (all && position < sk_OPENSSL_STRING_num(all))
-        found = OPENSSL_strdup(sk_OPENSSL_STRING_value(all, position));
-    X509_email_free(all);
+    for (int at = 0; all && !found && at < sk_ACCESS_DESCRIPTION_num(all); at++) {
+        const ASN1_STRING *uri = responder_in(sk_ACCESS_DESCRIPTION_value(all, at));
+        if (uri && position-- == 0)
+            found = OPENSSL_strndup((const char *)ASN1_STRING_get0_data(uri), ASN1_STRING_length(uri));
+    }
+    AUTHORITY_INFO_ACCESS_free(all);
     return found;
 }
 

@@ -199,7 +199,7 @@ class Staple:
     is out.
     """
 
-    __slots__ = ("_staple",)
+    __slots__ = ("__weakref__", "_staple")
 
     def __init__(self) -> None:
         staple = lib.culvert_staple_new()

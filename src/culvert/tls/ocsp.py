@@ -131,9 +131,7 @@ class PeerOcsp:
 
     def judge(self, session: Session, say: Say) -> Judging:
         """Judge the peer of a finished handshake; returns the certificate that was rejected, or None."""
-        if session.resumed:
-            return None
-        chain = session.verified_chain
+        chain = () if session.resumed else session.verified_chain
         for depth in reversed(range(len(chain) - 1)):  # above the last one nobody is known
             link = Link(depth, chain[depth], chain[depth + 1 :])
             stapled = session.stapled if depth == 0 and self.rules.staple else None

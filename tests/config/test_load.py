@@ -319,7 +319,7 @@ def test_errors_come_in_the_order_of_the_lines() -> None:
 
 def test_a_wrong_default_is_told_once_for_all_sections() -> None:
     sections = "".join(f"[s{number}]\naccept = {number}\nconnect = 80\n" for number in range(1, 9))
-    assert len(_errors(f"libwrap = yes\ncert = a\n{sections}").splitlines()) == 1
+    assert len(_errors(f"transport = udp\ncert = a\n{sections}").splitlines()) == 1
 
 
 def test_warnings_are_told_besides_errors() -> None:

@@ -24,7 +24,6 @@ ASKING = {
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
-    "libwrap": "yes",
     "protocolDomain": "d",
     "protocolHeader": "A: b",
     "pty": "yes",

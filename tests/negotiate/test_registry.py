@@ -15,7 +15,6 @@ from culvert.negotiate.registry import Terms, hooks
 MACHINERY = {
     "ber",
     "failures",
-    "ident",  # asked elsewhere
     "mysql_packets",
     "negotiation",
     "registry",

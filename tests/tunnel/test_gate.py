@@ -18,6 +18,7 @@ import culvert
 from culvert import Address, Service
 from culvert.config import load_text
 from culvert.errors import ConfigErrors
+from culvert.net.wrappers.tables import Tables
 from culvert.tunnel.embedding import OpenTunnel
 from tests.proxies import need_program
 
@@ -188,6 +189,53 @@ def test_members_of_a_group_are_let_in_by_tcp_and_by_unix_sockets(tmp_path: Path
 
     run(main(os.getegid(), True))
     run(main(4_000_000_000, False))
+
+
+# libwrap
+
+
+@pytest.mark.parametrize(
+    ("deny", "line"),
+    [
+        ("far : ALL", None),
+        ("near : 127.0.0.1", "Service [near] REFUSED by libwrap from 127.0.0.1:"),
+        ("ALL : ALL : spawn (echo)", "libwrap: "),
+    ],
+)
+def test_hosts_deny_is_obeyed_by_the_name_of_the_service(
+    deny: str,
+    line: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tables = Tables(str(tmp_path / "allow"), str(tmp_path / "deny"))
+    monkeypatch.setattr("culvert.net.wrappers.asking.Tables", lambda: tables)
+
+    async def main() -> None:
+        async with gated(libwrap=True) as gate:
+            (tmp_path / "deny").write_text(f"{deny}\n")  # after the load
+            assert await gate.may_come() is (line is None)
+
+    run(main())
+    assert len(said(caplog, "Service [near] permitted by libwrap from 127.0.0.1:")) == (line is None)
+    assert len(said(caplog, "Service [near] accepted connection")) == (line is None)
+    assert line is None or len(said(caplog, line)) == 1
+
+
+def test_a_rule_that_starts_programs_is_refused_at_the_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "allow").write_text("# here\nnear : ALL : spawn (echo)\n")
+    tables = Tables(str(tmp_path / "allow"), str(tmp_path / "deny"))
+    monkeypatch.setattr("culvert.net.wrappers.tables.Tables", lambda: tables)
+
+    async def main() -> None:
+        with pytest.raises(ConfigErrors, match=r'allow:2: "spawn" is not supported'):
+            async with gated(libwrap=True):
+                pass
+
+    run(main())
 
 
 # ident

@@ -15,7 +15,7 @@ import gc
 import signal
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from culvert.daemon import channel
 from culvert.daemon.channel import Order
@@ -26,6 +26,9 @@ from culvert.observe.outlet import Outlet
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.service import RunningService
 from culvert.tunnel.stapling import Stapler
+
+if TYPE_CHECKING:
+    from culvert.net.wrappers.asking import Wrappers
 
 QUIET_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 5.0
@@ -70,8 +73,9 @@ class Worker:
 
     def start(self, plans: Sequence[ServicePlan], doors: Sequence[Sequence[int]], ids: Ids) -> None:
         """Accept on every socket, and tell the supervisor."""
+        wrappers = _wrappers(plans)
         for plan, own in zip(plans, doors, strict=True):
-            service = RunningService(plan, self._loop.engine, ids, self._outlet.log)
+            service = RunningService(plan, self._loop.engine, ids, self._outlet.log, wrappers)
             service.on_idle = self._look_for_end
             service.start(own)
             self._services.append(service)
@@ -173,3 +177,12 @@ class Worker:
                 amounts = f"{each.to_secure} byte(s) sent to TLS, {each.to_plain} byte(s) sent to socket"
                 log.write(EMERG, f"Active connection {number}: Service [{each.service}], {amounts}")
         log.write(EMERG, f"Listed {number} active connection(s)")
+
+
+def _wrappers(plans: Sequence[ServicePlan]) -> Wrappers | None:
+    """Fork who judges by hosts.allow, now that this process has neither threads nor connections."""
+    if not any(plan.service.libwrap for plan in plans):
+        return None
+    from culvert.net.wrappers.asking import HELPERS, Wrappers  # only daemons that use it pay for the import
+
+    return Wrappers(helpers=HELPERS)

@@ -53,8 +53,10 @@ def prepare(
     """
     conditions = (service.allow, service.deny, service.allow_uid, service.allow_gid, service.ident)
     limited = service.max_connections is not None or service.max_connections_per_address is not None
-    if not limited and not any(conditions):
+    if not limited and not service.libwrap and not any(conditions):
         return None
+    if service.libwrap:
+        _check_tables(service)
     owned = bool(service.allow_uid or service.allow_gid)
     if owned:
         _probe_owners(service)
@@ -68,6 +70,20 @@ def prepare(
         _members(service.allow_gid),
         _ident_port(service, say),
     )
+
+
+def _check_tables(service: Service) -> None:
+    """Refuse at the load what would have to be refused for every connection."""
+    from culvert.net.wrappers import tables  # only services that use it pay for the import
+
+    try:
+        impossible = tables.find_impossible(tables.Tables(), service.name)
+    except OSError as error:
+        raise ConfigError(
+            service.where("libwrap"), "libwrap", f"{error.filename}: {error.strerror}"
+        ) from error
+    if impossible:
+        raise ConfigError(service.where("libwrap"), "libwrap", str(impossible))
 
 
 def _new_seats(service: Service) -> Seats:

@@ -7,6 +7,7 @@ networks, the owner of a local client, the seats that are left.  What needs some
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -17,13 +18,15 @@ from culvert.errors import PeerError, TunnelError
 from culvert.net import addresses
 from culvert.net.networks import host_of
 from culvert.net.owners import Owner, Owners
-from culvert.observe.log import ERR, INFO, WARNING, Log
+from culvert.net.wrappers import Impossible
+from culvert.observe.log import DEBUG, ERR, INFO, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel import ident
 from culvert.tunnel.admission import Admission
 from culvert.tunnel.seats import Full
 
 if TYPE_CHECKING:
+    from culvert.net.wrappers.asking import Wrappers
     from culvert.tunnel.life import Tunnel
 
 
@@ -43,8 +46,12 @@ class TurnedAway(TunnelError):
 class Gate:
     """The gate of one service in one process.  Raises SystemRefusal when there is no room to count."""
 
-    def __init__(self, admission: Admission, log: Log) -> None:
-        """``log``: the process's, for lines that are written once for many clients."""
+    def __init__(self, admission: Admission, log: Log, wrappers: Wrappers | None = None) -> None:
+        """``log``: the process's, for lines that are written once for many clients.
+
+        wrappers: who judges by hosts.allow; in threads of this process, where nothing is given.
+        """
+        self._wrappers = _wrappers(wrappers) if admission.service.libwrap else None
         self._admission = admission
         self._service = admission.service
         self._seats = admission.seats
@@ -73,6 +80,8 @@ class Gate:
         self._judge_address(tunnel)
         self._judge_owner(tunnel)
         self._take_seat(tunnel)
+        if self._wrappers is not None:
+            await self._ask_tables(tunnel, self._wrappers)
 
     def left(self, tunnel: Tunnel) -> None:
         """The tunnel is over, or was turned away."""
@@ -116,6 +125,28 @@ class Gate:
         limits = {Full.SERVICE: service.max_connections, Full.ADDRESS: service.max_connections_per_address}
         return f" (>={limits[full]})" if full in limits else ""
 
+    async def _ask_tables(self, tunnel: Tunnel, wrappers: Wrappers) -> None:
+        from culvert.net.wrappers.facts import Request
+
+        if not host_of(tunnel.client):  # libwrap has nothing to say of a Unix socket
+            return
+        name = self._service.name
+        with accepted_socket(tunnel.carrier) as sock:
+            request = Request(name, tunnel.client, addresses.of_socket(sock).packed)
+        question = asyncio.wait_for(wrappers.permits(request), self._service.timeout_busy)
+        client = addresses.unpack(tunnel.client)
+        try:
+            permitted = await tunnel.carrier.outside(question)
+        except (TimeoutError, Impossible) as error:
+            tunnel.say(ERR, f"libwrap: {error or 'TIMEOUTbusy exceeded'}")
+            permitted = False
+        if not permitted:
+            line = f"Service [{name}] REFUSED by libwrap from {client}"
+            tunnel.say(WARNING, line)
+            tunnel.say(DEBUG, "See hosts_access(5) manual for details")
+            raise TurnedAway(line, counted=True)
+        tunnel.say(DEBUG, f"Service [{name}] permitted by libwrap from {client}")
+
     async def _ask_host(self, tunnel: Tunnel) -> None:
         with accepted_socket(tunnel.carrier) as sock:
             if sock.family == socket.AF_UNIX:
@@ -150,6 +181,12 @@ def accepted_socket(carrier: Carrier) -> Iterator[socket.socket]:
         yield sock
     finally:
         sock.detach()
+
+
+def _wrappers(given: Wrappers | None) -> Wrappers:
+    from culvert.net.wrappers.asking import Wrappers  # only services that use it pay for the import
+
+    return given or Wrappers()
 
 
 def _whose(owner: Owner | None) -> str:

@@ -7,19 +7,18 @@ import socket
 from typing import Final
 
 from culvert.errors import PeerError
-from culvert.negotiate import ident
-from culvert.net import addresses
+from culvert.net import addresses, identification
 from culvert.net.addresses import Endpoint
 
-_FALLBACK_WARNING: Final = f"Unknown service 'auth': using default {ident.SERVICE[1]}"
+_FALLBACK_WARNING: Final = f"Unknown service 'auth': using default {identification.SERVICE[1]}"
 
 
 def port() -> tuple[int, str]:
     """The port to ask, and a warning or nothing; blocks, since it reads the services database."""
     try:
-        return socket.getservbyname(ident.SERVICE[0], "tcp"), ""
+        return socket.getservbyname(identification.SERVICE[0], "tcp"), ""
     except OSError:
-        return ident.SERVICE[1], _FALLBACK_WARNING
+        return identification.SERVICE[1], _FALLBACK_WARNING
 
 
 async def user_of(
@@ -34,15 +33,15 @@ async def user_of(
     host, own_host = client.sockaddr[0], own.sockaddr[0]
     async with asyncio.timeout(connect):
         reader, writer = await asyncio.open_connection(
-            host, port, local_addr=(own_host, 0), limit=ident.REPLY_OCTETS
+            host, port, local_addr=(own_host, 0), limit=identification.REPLY_OCTETS
         )
     try:
         async with asyncio.timeout(busy):
-            writer.write(ident.question(int(client.sockaddr[1]), int(own.sockaddr[1])))
+            writer.write(identification.question(int(client.sockaddr[1]), int(own.sockaddr[1])))
             reply = await _line(reader)
     finally:
         writer.transport.abort()
-    return ident.user_of(reply, int(client.sockaddr[1]), int(own.sockaddr[1]))
+    return identification.user_of(reply, int(client.sockaddr[1]), int(own.sockaddr[1]))
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -51,7 +50,9 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     except asyncio.IncompleteReadError as error:  # the end of the connection ends the line as well
         return error.partial
     except asyncio.LimitOverrunError:
-        raise PeerError("Malformed IDENT response", f"more than {ident.REPLY_OCTETS} octets") from None
+        raise PeerError(
+            "Malformed IDENT response", f"more than {identification.REPLY_OCTETS} octets"
+        ) from None
 
 
 def addresses_of(sock: socket.socket) -> tuple[Endpoint, Endpoint]:

@@ -6,7 +6,7 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from culvert.engine import Carrier, Cause, Engine, Listener, Operation, Side
 from culvert.errors import SystemRefusal
@@ -21,6 +21,9 @@ from culvert.tunnel.life import Tunnel
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.rotation import Rotation
 from culvert.tunnel.sharing import Sharing
+
+if TYPE_CHECKING:
+    from culvert.net.wrappers.asking import Wrappers
 
 # How long a listener rests when the process has no descriptor left for a connection.
 _STARVED_PAUSE: Final = 1.0
@@ -48,14 +51,19 @@ def clients_allowed() -> int | None:
 class RunningService:
     """Accepts for one service, and keeps its tunnels."""
 
-    def __init__(self, plan: ServicePlan, engine: Engine, ids: Ids, log: Log) -> None:
-        """``log``: the process's; the service's own level governs the lines of its connections."""
+    def __init__(
+        self, plan: ServicePlan, engine: Engine, ids: Ids, log: Log, wrappers: Wrappers | None = None
+    ) -> None:
+        """``log``: the process's; the service's own level governs the lines of its connections.
+
+        wrappers: who judges by hosts.allow in this process, where processes were started for that.
+        """
         self.plan = plan
         self.name = plan.service.name
         self.client = plan.service.client
         self.level = plan.service.debug
         self.far_end = FarEnd(plan)
-        self.gate = Gate(plan.admission, log) if plan.admission is not None else None
+        self.gate = Gate(plan.admission, log, wrappers) if plan.admission is not None else None
         self.elsewhere = FarEnd(plan, elsewhere=True)
         ocsp = plan.policy.ocsp
         self.judge = None if ocsp is None else Judge(plan.service, ocsp)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from culvert.config.options import Merge, not_yet, option
+from culvert.config.options import Merge, option
 from culvert.config.values import SOME_TEXT, YES_NO, BadValue, Kind, number, unique
 
 if TYPE_CHECKING:
@@ -151,6 +151,5 @@ class Admission:
         "libwrap",
         YES_NO,
         False,
-        "Obey /etc/hosts.allow and /etc/hosts.deny.",
-        missing=not_yet("hosts.allow and hosts.deny are not read"),
+        "Obey /etc/hosts.allow and /etc/hosts.deny, where the name of the service is the daemon.",
     )

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culvert.errors import PeerError
-from culvert.negotiate import ident
+from culvert.net import identification
 
 
 def test_the_question_has_the_clients_port_first() -> None:
-    assert ident.question(6193, 23) == b"6193 , 23\r\n"
+    assert identification.question(6193, 23) == b"6193 , 23\r\n"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_question_has_the_clients_port_first() -> None:
     ],
 )
 def test_the_user_is_what_stands_behind_the_third_colon(reply: bytes, user: str) -> None:
-    assert ident.user_of(reply, 6193, 23) == user
+    assert identification.user_of(reply, 6193, 23) == user
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_the_user_is_what_stands_behind_the_third_colon(reply: bytes, user: str)
 )
 def test_an_answer_that_names_nobody_is_refused(reply: bytes, reason: str) -> None:
     with pytest.raises(PeerError, match=reason):
-        ident.user_of(reply, 6193, 23)
+        identification.user_of(reply, 6193, 23)
 
 
-@given(st.binary(max_size=ident.REPLY_OCTETS))
+@given(st.binary(max_size=identification.REPLY_OCTETS))
 def test_any_octets_name_a_user_or_are_refused(reply: bytes) -> None:
     with contextlib.suppress(PeerError):
-        ident.user_of(reply, 6193, 23)
+        identification.user_of(reply, 6193, 23)

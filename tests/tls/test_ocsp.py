@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from culvert import tls
+from culvert import Address, tls
 from culvert.openssl import Session
-from culvert.openssl._lib import lib
+from culvert.openssl._lib import OPTIONS, lib
 from culvert.openssl.ocsp import Staple
 from culvert.tls import ocsp
 from culvert.tls.ocsp import Ask, PeerOcsp, Rejected
@@ -263,10 +263,11 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("tickets", [True, False])
 @pytest.mark.parametrize("accepts", [True, False])
+@pytest.mark.parametrize("redirect", [(), (Address.parse("127.0.0.1:1"),)], ids=["refusing", "redirecting"])
 def test_a_client_resumes_only_after_it_was_accepted(
-    pki: Pki, version: ssl.TLSVersion, tickets: bool, accepts: bool
+    pki: Pki, version: ssl.TLSVersion, tickets: bool, accepts: bool, redirect: tuple[Address, ...]
 ) -> None:
-    policy = server_policy(pki, ocsp=URL)
+    policy = server_policy(pki, ocsp=URL, redirect=redirect)
     context = python_client(pki, version=version, tickets=tickets, identity=True)
     saved: ssl.SSLSession | None = None
     resumed = []
@@ -339,6 +340,12 @@ def _age(policy: tls.TlsPolicy, seconds: int) -> None:
         lib.SSL_SESSION_set_time(pointer, lib.SSL_SESSION_get_time(pointer) - seconds)
         context.keep_server_session(pointer)
         lib.SSL_SESSION_free(pointer)
+
+
+def test_nobody_shows_another_certificate_later(pki: Pki) -> None:
+    renegotiating = frozenset({"ALLOW_CLIENT_RENEGOTIATION"})
+    context = server_policy(pki, ocsp=URL, options=renegotiating)._context
+    assert context.options & OPTIONS["NO_RENEGOTIATION"]
 
 
 def test_peerocsp_is_not_made_where_nobody_is_asked(pki: Pki) -> None:

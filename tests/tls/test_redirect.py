@@ -156,12 +156,3 @@ def test_a_judge_that_breaks_down_ends_the_handshake(
     near = Theirs(settings(pki, "TLS 1.3, ticket", pki.client), name="localhost")
     assert failing(near, far) == "certificate verify failed"
     far.close()
-
-
-def test_nobody_resumes_where_a_responder_is_asked_behind_the_handshake(
-    pki: Pki, rules: dict[str, Any]
-) -> None:
-    policy = tls.build(server(pki, **rules, ocsp="http://127.0.0.1:1/"))
-    context = settings(pki, "TLS 1.2, ticket", pki.client)
-    _, _, saved = meet(policy, context)
-    assert meet(policy, context, saved)[:2] == (True, False)

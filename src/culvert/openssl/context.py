@@ -230,11 +230,12 @@ class Context:
     def await_verdict(self) -> None:
         """Judge peers after their handshake: no session may be resumed before Session.accept().
 
-        A server's tickets would be in the peer's hands by then, so its sessions stand in the store alone.
+        A server's tickets would be in the peer's hands by then, so its sessions stand in the store alone;
+        and nobody puts another certificate into the place of the one that was judged.
         """
         self.judged = True
         if self.server:
-            lib.SSL_CTX_set_options(self._ctx, OPTIONS["NO_TICKET"])
+            lib.SSL_CTX_set_options(self._ctx, OPTIONS["NO_TICKET"] | OPTIONS["NO_RENEGOTIATION"])
 
     @property
     def signers(self) -> Signers:

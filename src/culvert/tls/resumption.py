@@ -63,7 +63,7 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
         with faults.about("service", "the session context cannot be set"):
             context.set_session_context(name)
     timeout = _timeout(service)
-    if not service.session_resume or not timeout or _judged_later(service):
+    if not service.session_resume or not timeout:
         context.refuse_resumption()
         return Resumption()
     context.set_session_timeout(timeout)
@@ -85,13 +85,6 @@ def _share(service: Service, context: Context, timeout: int) -> FleetStore | Non
     if isinstance(service.sessiond, Address):
         context.set_options(OPTIONS["NO_TICKET"])  # as in stunnel: that server knows ids only
     return share(context, near, timeout)
-
-
-def _judged_later(service: Service) -> bool:
-    """Where a responder is asked behind the handshake, tickets are out before its verdict, and a peer that it
-    leads elsewhere would come back as one that has passed.
-    """
-    return bool(service.redirect and (service.ocsp or service.ocsp_aia))
 
 
 def _timeout(service: Service) -> int:

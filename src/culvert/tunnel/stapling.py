@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from culvert.errors import TlsError
 from culvert.net import responders
-from culvert.observe.log import ERR, INFO, NOTICE, Log
+from culvert.observe.log import CRIT, ERR, INFO, NOTICE, Log
 from culvert.openssl.ocsp import ANSWER_MAX
 from culvert.tls.stapling import Stapled
 
@@ -42,14 +42,21 @@ class Stapler:
         log = self._log.child(self._log.mark, max(each.level for each in group))
         pause = first.first_pause(time.time())
         while True:
-            await asyncio.sleep(pause)
-            pause = await self._renew(first, log)
+            await self._rest(pause)
+            try:
+                pause = await self._renew(first, log)
+            except Exception as fault:  # noqa: BLE001 - whatever it is, answers go on being fetched
+                log.write(CRIT, f"INTERNAL ERROR: OCSP: {type(fault).__name__}: {fault}")
+                pause = first.failed(log.write)
             current = first.staple.current
             for other in group[1:]:
                 if current is None:
                     other.staple.take_away()
                 else:
                     other.staple.put(*current)
+
+    async def _rest(self, pause: float) -> None:
+        await asyncio.sleep(pause)
 
     async def _renew(self, stapled: Stapled, log: Log) -> float:
         """One request; returns the seconds until the next."""

@@ -23,6 +23,7 @@ SOURCES = (
     "accept.c",
     "route.c",
     "dial.c",
+    "adopt.c",
     "outbox.c",
     "secure.c",
     "talk.c",

@@ -61,6 +61,8 @@ struct watch {
     uint8_t local;           /* AF_UNIX: outbox.c says how such a peer is shown a reset */
     uint8_t kept;            /* AF_UNIX: a delivered byte still lies in the kernel's queue */
     uint8_t hangup;          /* EPOLLRDHUP or EPOLLHUP was reported */
+    uint8_t last;            /* what can be read now is all that there will be */
+    uint8_t terminal;        /* no socket but the master end of a pseudo terminal: adopt.c */
 };
 
 /* Bytes that a sink refused, oldest first. */
@@ -286,6 +288,14 @@ int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t ad
 void dial_step(struct tunnel *tunnel);
 void tunnel_hang_up(struct tunnel *tunnel);
 int tunnel_descriptor(const struct tunnel *tunnel, int side);
+
+/* adopt.c */
+void watch_adopt(struct watch *watch, int fd, enum watch_kind kind, int family, int terminal);
+void tunnel_adopt(struct tunnel *tunnel, int fd, int family, int terminal);
+struct tunnel *tunnel_begin(struct route *route, int fd, int family, int terminal);
+ssize_t terminal_receive(struct watch *watch, unsigned char *bytes, size_t size);
+void side_finish(struct watch *watch);
+void tunnel_expect_end(struct tunnel *tunnel, int side);
 
 /* outbox.c */
 int outbox_add(struct outbox *outbox, const void *bytes, size_t size);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 static int outbox_room(struct outbox *outbox, size_t size) {
     size_t held = outbox_size(outbox);
@@ -53,7 +54,9 @@ ssize_t side_send(struct tunnel *tunnel, int side, const unsigned char *bytes, s
     if (watch->error)
         return -1;
     while (sent < size && watch->writable) {
-        ssize_t count = send(watch->fd, bytes + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t count = watch->terminal
+            ? write(watch->fd, bytes + sent, size - sent)
+            : send(watch->fd, bytes + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (count >= 0) {
             sent += (size_t)count;
         } else if (errno == EAGAIN) {
@@ -142,7 +145,9 @@ ssize_t side_receive(struct tunnel *tunnel, int side, unsigned char *bytes, size
     if (!watch->readable)
         return -1;
     do
-        count = watch->local ? receive_local(watch, bytes, size) : recv(watch->fd, bytes, size, MSG_DONTWAIT);
+        count = watch->terminal ? terminal_receive(watch, bytes, size)
+            : watch->local ? receive_local(watch, bytes, size)
+            : recv(watch->fd, bytes, size, MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
     if (count > 0) {
         if ((size_t)count < size && !watch->suspect)
@@ -154,6 +159,8 @@ ssize_t side_receive(struct tunnel *tunnel, int side, unsigned char *bytes, size
             count = -1; /* a failed write had taken the error that this end stands for */
     } else if (errno == EAGAIN) {
         watch->readable = 0;
+        watch->eof = watch->last;
+        return watch->last ? 0 : -1;
     } else {
         watch->error = errno;
     }

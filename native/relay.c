@@ -172,7 +172,7 @@ static void pump_to_plain(struct tunnel *tunnel) {
     }
     if (tunnel->flow[secure] == FLOW_ENDED && !outbox_size(&tunnel->owed[!secure])) {
         if (tunnel->flow[!secure] != FLOW_PASSED || !nothing_owed(tunnel)) /* else it is closed at once */
-            shutdown(tunnel->side[!secure].fd, SHUT_WR);
+            side_finish(&tunnel->side[!secure]);
         tunnel->flow[secure] = FLOW_PASSED;
     }
 }

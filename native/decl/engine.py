@@ -92,6 +92,9 @@ struct tunnel *route_next(const struct route *route, const struct tunnel *tunnel
 void route_watch(struct route *route);
 
 struct tunnel *tunnel_new(struct route *route, int accepted_fd);
+struct tunnel *tunnel_begin(struct route *route, int fd, int family, int terminal);
+void tunnel_adopt(struct tunnel *tunnel, int fd, int family, int terminal);
+void tunnel_expect_end(struct tunnel *tunnel, int side);
 int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout);
 void tunnel_go_on(struct tunnel *tunnel, uint32_t timeout);
 int tunnel_dial(struct tunnel *tunnel, const unsigned char *address, uint32_t address_size,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -101,18 +100,6 @@ def test_a_vacancy_is_due_when_its_pause_is_over() -> None:
     assert 0 < seconds <= 0.8
     ours.close()
     theirs.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(0, "finished with code 0"), (256, "finished with code 1"), (9, "terminated on SIGKILL")],
-)
-def test_a_fate_is_told_as_stunnel_does(status: int, words: str) -> None:
-    assert crew.fate(status) == words
-
-
-def test_a_fate_by_a_nameless_signal_has_its_number() -> None:
-    assert crew.fate(signal.SIGRTMIN + 3) == f"terminated on signal {signal.SIGRTMIN + 3}"
 
 
 def test_an_order_to_a_dead_worker_is_no_error() -> None:

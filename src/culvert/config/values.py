@@ -7,6 +7,7 @@ match in any case.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -123,13 +124,21 @@ def _some_text(text: str) -> str:
     return text
 
 
+def _words(text: str) -> tuple[str, ...]:
+    """Words as a shell splits them: quotes hold blanks, a backslash takes the next character as it is."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise BadValue(f"cannot be split into words: {error}") from None
+
+
 TEXT = Kind("text", _text)
 SOME_TEXT = Kind("text", _some_text)
 FILE = Kind("file", _some_text)
 DIRECTORY = Kind("directory", _some_text)
 FILE_OR_NONE = Kind("file; empty: none", lambda text: text or None)
 DIRECTORY_OR_NONE = Kind("directory; empty: none", lambda text: text or None)
-WORDS = Kind("words", lambda text: tuple(text.split()))
+WORDS = Kind("words, quoted as in a shell", _words, shlex.join)
 
 
 @dataclass(frozen=True, slots=True)

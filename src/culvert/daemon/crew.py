@@ -231,14 +231,3 @@ def reap_orphans(members: Iterable[Member]) -> None:
         if found is None or found.si_pid in ours:  # a worker's end has a signal of its own, still to come
             return
         os.waitpid(found.si_pid, 0)
-
-
-def fate(status: int) -> str:
-    """What became of a process, in the words of the log: `finished with code 1`, `terminated on SIGKILL`."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return f"terminated on {signal.Signals(number).name}"
-        except ValueError:  # a real-time signal
-            return f"terminated on signal {number}"
-    return f"finished with code {os.waitstatus_to_exitcode(status)}"

@@ -34,6 +34,7 @@ from culvert.daemon.systemd import Notifier
 from culvert.daemon.vigil import Vigil
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
+from culvert.observe.fate import fate
 from culvert.observe.ids import Ids, SharedCounter
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING
 from culvert.observe.outlet import Outlet, discard
@@ -247,7 +248,7 @@ class Supervisor:
                 discard(self._generation.sinks)
             doors = generation.take_sockets(target, self._pool, slot)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
-            code = worker.run(target.plans, doors, orders, self._outlet, self._ids, fetches=slot == 0)
+            code = worker.run(target.plans, doors, orders, self._outlet, self._ids, first=slot == 0)
         except BaseException:  # noqa: BLE001 (the last frame of the process: whatever it is, it is logged)
             self._log.write(CRIT, "Worker process failed: " + traceback.format_exc().replace("\n", " | "))
         finally:
@@ -257,7 +258,7 @@ class Supervisor:
         for member, status in self._crew.buried():
             wanted = self._kill_at is not None or member.retired
             level = INFO if wanted and status == 0 else ERR
-            self._log.write(level, f"Child process {member.pid} {crew.fate(status)}")
+            self._log.write(level, f"Child process {member.pid} {fate(status)}")
             if not wanted:
                 self._crew.declare_vacant(member)
         if os.getpid() == 1:

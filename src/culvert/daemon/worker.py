@@ -43,16 +43,17 @@ def run(
     outlet: Outlet,
     ids: Ids,
     *,
-    fetches: bool,
+    first: bool,
 ) -> int:
     """Be a worker until the end; returns the process's exit code, 0 when it ended as it was asked to.
 
     doors: for each plan its listening descriptors, which the worker now owns.
-    fetches: it fetches the OCSP responses that all workers staple; exactly one does.
+    first: this worker does what only one of them may do: it runs programs that are a near end, and fetches
+    the OCSP responses that all workers staple.
     """
     worker = Worker(orders, outlet)
-    worker.start(plans, doors, ids)
-    if fetches:
+    worker.start(plans, doors, ids, first=first)
+    if first:
         worker.fetch(plans)
     return worker.serve()
 
@@ -71,13 +72,17 @@ class Worker:
         self._moved, self._quiet_since, self._stop_at = -1, 0.0, 0.0
         self._code = 0
 
-    def start(self, plans: Sequence[ServicePlan], doors: Sequence[Sequence[int]], ids: Ids) -> None:
+    def start(
+        self, plans: Sequence[ServicePlan], doors: Sequence[Sequence[int]], ids: Ids, *, first: bool
+    ) -> None:
         """Accept on every socket, and tell the supervisor."""
         wrappers = _wrappers(plans)
         for plan, own in zip(plans, doors, strict=True):
             service = RunningService(plan, self._loop.engine, ids, self._outlet.log, wrappers)
             service.on_idle = self._look_for_end
             service.start(own)
+            if first:
+                self._loop.call_soon(service.start_program)
             self._services.append(service)
         self._loop.add_reader(self._orders, self._hear)
         self._loop.add_signal_handler(signal.SIGTERM, self._stop)  # from an operator, or systemd to all of us

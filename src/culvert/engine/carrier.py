@@ -146,6 +146,21 @@ class Carrier:
         """Tell the TLS side, if there is one, that this is the end (close_notify)."""
         lib.tunnel_part(self._cdata)
 
+    def adopt(self, descriptor: int, family: int, *, terminal: bool = False) -> None:
+        """Take a connected, non-blocking descriptor for the dialled side, and own it.
+
+        terminal: it is the master end of a pseudo terminal, and ``family`` does not count.
+        """
+        self.hang_up()
+        lib.tunnel_adopt(self._cdata, descriptor, family, terminal)
+
+    def expect_end(self, side: Side) -> None:
+        """Take what can be read from a side now for all that there will be; harmless once the carrier is
+        closed."""
+        if self._cdata is not None:
+            lib.tunnel_expect_end(self._cdata, side)
+            self._engine.touched()
+
     async def relay(self, idle: float | None, close: float | None, *, tolerant: bool) -> Ending:
         """Relay until both directions are over.
 

@@ -123,6 +123,17 @@ class Route:
         self._engine.touched()
         return listener
 
+    def begin(self, descriptor: int, family: int, *, terminal: bool = False) -> Carrier:
+        """A tunnel whose accepted side is this connected, non-blocking descriptor, which it owns.
+
+        Its life is the caller's to start.  Raises MemoryError.
+        """
+        cdata = lib.tunnel_begin(self._cdata, descriptor, family, terminal)
+        if cdata == ffi.NULL:
+            raise MemoryError("no tunnel")
+        self._engine.touched()
+        return self._engine.carry(cdata)
+
     def watch(self, quiet: Callable[[], None]) -> None:
         """Call ``quiet`` once, as soon as no tunnel is left."""
         self.quiet = quiet

@@ -62,6 +62,18 @@ def of_socket(sock: socket.socket) -> Endpoint:
     return endpoint(sock.family, sock.getsockname())
 
 
+def numeric(packed: bytes) -> tuple[str, int] | None:
+    """Address and port of a struct sockaddr as numbers; None when it is no IP address."""
+    (family,) = _FAMILY.unpack_from(packed)
+    if family == socket.AF_INET:
+        _, port, host = _IPV4.unpack_from(packed)
+        return socket.inet_ntop(family, host), int.from_bytes(port, "big")
+    if family == socket.AF_INET6:
+        _, port, _, host, _ = _IPV6.unpack_from(packed)
+        return socket.inet_ntop(family, host), int.from_bytes(port, "big")
+    return None
+
+
 def unpack(packed: bytes) -> str:
     """The text of a struct sockaddr, as in log lines: `host:port`, `localhost:/path`, `unnamed socket`."""
     (family,) = _FAMILY.unpack_from(packed)

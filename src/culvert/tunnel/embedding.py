@@ -129,6 +129,7 @@ class OpenTunnel:
             sockaddr = listening.endpoint.sockaddr
             self._addresses.append(sockaddr if isinstance(sockaddr, str) else (sockaddr[0], sockaddr[1]))
             service.start([_copy(sock) for sock in listening.sockets])
+        service.start_program()
 
 
 def _copy(sock: socket.socket) -> int:

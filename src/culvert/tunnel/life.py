@@ -23,12 +23,13 @@ from culvert.engine import (
     TalkFailed,
     TunnelStopped,
 )
-from culvert.errors import TlsError
+from culvert.errors import SystemRefusal, TlsError
 from culvert.negotiate.failures import NegotiationFailed
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING, Log
 from culvert.tunnel import closing
+from culvert.tunnel.environment import environment
 from culvert.tunnel.far_end import Unreachable
 from culvert.tunnel.gate import TurnedAway
 from culvert.tunnel.judgement import PeerRejected
@@ -95,18 +96,19 @@ class Tunnel:
         if hooks is not None:
             await self._negotiate(hooks.early)
         if service.client or (hooks is not None and hooks.dials_first):
-            endpoint = await self._dial()
+            key = await self._reach()
             if hooks is not None:
                 await self._negotiate(hooks.middle)
-            key = service.far_end.session_key(endpoint) if service.client else None
-            await self._handshake(Side.DIALLED if service.client else Side.ACCEPTED, key)
+            await self._handshake(
+                Side.DIALLED if service.client else Side.ACCEPTED, key if service.client else None
+            )
         else:
             await self._handshake(Side.ACCEPTED, None)
             if service.plan.policy.redirects:
                 self._judge_peer()
             if hooks is not None and not self.redirected:
                 await self._negotiate(hooks.middle)
-            await self._dial()
+            await self._reach()
         if hooks is not None and not self.redirected:
             await self._negotiate(hooks.late)
         return await self._relay()
@@ -134,7 +136,7 @@ class Tunnel:
             pass  # who raised them has written the line
         except (NegotiationFailed, TalkFailed) as failure:
             end = self._negotiation_failed(failure)
-        except TlsError as error:
+        except (TlsError, SystemRefusal) as error:
             self.say(ERR, str(error))
         except Exception:  # noqa: BLE001 - a fault of ours ends this tunnel, and no other
             self.say(CRIT, "INTERNAL ERROR: " + traceback.format_exc().replace("\n", " | "))
@@ -150,6 +152,18 @@ class Tunnel:
         """Lead this tunnel to `redirect` from here on; only where the service has one."""
         self.redirected = True
         self.say(NOTICE, "Redirecting connection")
+
+    async def _reach(self) -> str:
+        """Have a far end; returns under what the TLS sessions with it are remembered."""
+        program = self._service.plan.far_program
+        if program is None or self.redirected:
+            return self._service.far_end.session_key(await self._dial())
+        self._enter(State.DIALLING)
+        started = program.start(environment(addresses.numeric(self.carrier.peer), self.session), self.say)
+        carrier = self.carrier
+        carrier.adopt(started.descriptor, started.family, terminal=started.terminal)
+        self._service.children.add(started, self.say, lambda: carrier.expect_end(Side.DIALLED))
+        return program.path
 
     async def _dial(self) -> Endpoint:
         self._enter(State.DIALLING)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from culvert import tls
-from culvert.config.model import Configuration, Service
+from culvert.config.model import Configuration, GlobalOptions, Service
 from culvert.config.table.sharing import RedisPlace
 from culvert.config.values import Address
 from culvert.engine import SocketOptions
@@ -18,6 +18,7 @@ from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
 from culvert.tunnel import admission, sharing
+from culvert.tunnel.program import Program
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Hooks
@@ -37,6 +38,7 @@ class ServicePlan:
     hooks: the scripts of its protocol, None when it speaks none.
     admission: who is let in; None when everybody is.
     sessiond: where its sessions are shared with other machines.
+    program: what `exec` names, None when it names nothing.
     """
 
     service: Service
@@ -49,6 +51,17 @@ class ServicePlan:
     hooks: Hooks | None = None
     admission: admission.Admission | None = None
     sessiond: Endpoint | RedisPlace | None = None
+    program: Program | None = None
+
+    @property
+    def far_program(self) -> Program | None:
+        """The program that is the far end; with `connect` beside it, it is the near one."""
+        return None if self.service.connect else self.program
+
+    @property
+    def near_program(self) -> Program | None:
+        """The program that takes the place of the accepted side."""
+        return self.program if self.service.connect else None
 
 
 def plan_services(
@@ -67,7 +80,7 @@ def plan_services(
     for service in configuration.services:
         say(INFO, f"Initializing service [{service.name}]")
         try:
-            plans.append(plan_service(service, say, before.get(service.name)))
+            plans.append(plan_service(service, say, before.get(service.name), configuration.options))
         except ConfigErrors as several:
             errors.extend(several.errors)
         except ConfigError as error:
@@ -80,7 +93,10 @@ def plan_services(
 
 
 def plan_service(
-    service: Service, say: Say = lambda _level, _text: None, earlier: ServicePlan | None = None
+    service: Service,
+    say: Say = lambda _level, _text: None,
+    earlier: ServicePlan | None = None,
+    options: GlobalOptions | None = None,
 ) -> ServicePlan:
     """The same for one service.  Raises ConfigError or ConfigErrors."""
     policy = tls.build(service)
@@ -91,6 +107,8 @@ def plan_service(
     try:
         accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
         dial_options = sockets.compile(service.socket, "r")
+        log_on_stderr = options is not None and options.foreground == "yes"
+        program = Program.of(service, log_on_stderr=log_on_stderr)
     except SystemRefusal as refusal:
         raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
     return ServicePlan(
@@ -104,6 +122,7 @@ def plan_service(
         _hooks(service),
         _admission(service, say, earlier),
         sharing.place_of(service),
+        program,
     )
 
 

@@ -18,7 +18,9 @@ from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.gate import Gate
 from culvert.tunnel.judgement import Judge
 from culvert.tunnel.life import Tunnel
+from culvert.tunnel.near_program import NearProgram
 from culvert.tunnel.plan import ServicePlan
+from culvert.tunnel.program import Children
 from culvert.tunnel.rotation import Rotation
 from culvert.tunnel.sharing import Sharing
 
@@ -79,6 +81,8 @@ class RunningService:
         self._sharing = Sharing(plan.sessiond, plan.policy, engine, self._say)
         self._resumptions: set[asyncio.TimerHandle] = set()
         self._route = engine.route(self._accepted, self._unusual)
+        self.children = Children()
+        self._near = self._near_program()
         self._give_orders()
         self._rejections = Repeated(log, WARNING)
         self._suspensions = Repeated(log, NOTICE)
@@ -99,6 +103,12 @@ class RunningService:
             listener = self._route.listen(descriptor, self._starved, exclusive=_is_shared(descriptor))
             self._listeners.append(listener)
 
+    def start_program(self) -> None:
+        """Run the program of a section with `exec` and `connect`; one process of a daemon does so, in its
+        loop."""
+        if self._near is not None:
+            self._near.start()
+
     def stop_accepting(self) -> None:
         """Close the listeners; tunnels go on.
 
@@ -110,6 +120,8 @@ class RunningService:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        if self._near is not None:
+            self._near.stop()
         self._route.watch(self._tell_idle)
 
     def abort_all(self) -> None:
@@ -126,6 +138,7 @@ class RunningService:
         self._route.close()
         if self.gate is not None:
             self.gate.close()
+        self.children.close()
 
     def listing(self) -> list[Listed]:
         """The live tunnels."""
@@ -143,6 +156,18 @@ class RunningService:
             self.gate.left(tunnel)
         if self.level >= DEBUG:
             tunnel.say(DEBUG, f"Service [{self.name}] finished ({self.live} left)")
+        if self._near is not None:
+            self._near.ended()
+
+    def _near_program(self) -> NearProgram | None:
+        program = self.plan.near_program
+        if program is None:
+            return None
+        log = Log(self._log.mark, self.level)
+        return NearProgram(program, self._route, self.children, self._lead, self.plan.service.retry, log)
+
+    def _lead(self, carrier: Carrier) -> None:
+        carrier.live(Tunnel(self, carrier).live())
 
     def _say(self, level: int, text: str) -> None:
         """A line that is about no connection."""
@@ -184,7 +209,7 @@ class RunningService:
             return
         if self.plan.accept_options:
             self._set_options(carrier)
-        carrier.live(Tunnel(self, carrier).live())
+        self._lead(carrier)
 
     def _set_options(self, carrier: Carrier) -> None:
         with socket.socket(fileno=carrier.descriptor(Side.ACCEPTED)) as sock:

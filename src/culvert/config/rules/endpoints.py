@@ -36,6 +36,24 @@ def _two_ends(case: Case) -> Iterator[Complaint]:
         yield "", f"Invalid service [{service.name}]: without accept it needs exec and connect"
 
 
+def _program(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.exec is None:
+        for attribute in ("exec_args", "pty", "retry"):
+            if getattr(service, attribute) and attribute in service.positions:
+                yield attribute, "there is no program: exec is needed"
+        return
+    if service.retry is not None and not service.connect:
+        yield "retry", "only a section with exec and connect is started again"
+    if service.pty and service.protocol is not None:
+        yield "pty", "a terminal cannot speak the protocol of the section"
+    if service.transparent in ("source", "both") and not service.connect:
+        yield (
+            "transparent",
+            "a program cannot be given the address of the client on this platform",
+        )
+
+
 def _one_connection(case: Case) -> Iterator[Complaint]:
     if case.inetd:
         yield "", not_yet("connections are not taken over from inetd, so the file needs a [section]")
@@ -49,5 +67,6 @@ def _can_start(service: Service) -> bool:
 
 RULES: tuple[Rule, ...] = (
     (("accept", "connect", "exec", "sni", "transparent", "protocol", "client"), _two_ends),
+    (("exec", "exec_args", "pty", "retry", "connect", "protocol", "transparent"), _program),
     ((), _one_connection),
 )

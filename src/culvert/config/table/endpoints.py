@@ -32,7 +32,6 @@ def _retry(text: str) -> float | None:
         raise BadValue("Illegal retry delay: yes, no or milliseconds are needed") from None
 
 
-PROGRAMS = not_yet("programs cannot be the end of a tunnel")
 TRANSPARENT = choice("none", "source", "destination", "both", no="none", yes="source")
 RETRY = Kind("yes | no | milliseconds", _retry)
 
@@ -115,18 +114,15 @@ class Endpoints:
 class Programs:
     """Programs instead of addresses."""
 
-    exec: str | None = option(
-        "exec", FILE, None, "Run this program as the far end of a tunnel.", missing=PROGRAMS
-    )
+    exec: str | None = option("exec", FILE, None, "Run this program as the far end of a tunnel.")
     exec_args: tuple[str, ...] = option(
-        "execArgs", WORDS, (), "Arguments of `exec`, its own name first, split at blanks.", missing=PROGRAMS
+        "execArgs", WORDS, (), "Arguments of `exec`, its own name first; quotes hold blanks together."
     )
     pty: bool = option(
         "pty",
         YES_NO,
         False,
         "Give the program of `exec` a terminal.",
-        missing=PROGRAMS,
     )
     retry: float | None = option(
         "retry",
@@ -135,7 +131,6 @@ class Programs:
         "Start the program of a section with `exec` and `connect` again after this time.",
         unit="ms",
         shown="no",
-        missing=PROGRAMS,
     )
 
 

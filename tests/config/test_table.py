@@ -19,15 +19,11 @@ ROOT = Path(culvert.__file__).parent
 
 # A value that asks for something, for every option that is not available.
 ASKING = {
-    "exec": "/bin/true",
-    "execArgs": "true",
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
     "protocolDomain": "d",
     "protocolHeader": "A: b",
-    "pty": "yes",
-    "retry": "yes",
     "setgid": "1",
     "setuid": "1",
     "transparent": "source",

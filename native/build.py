@@ -36,7 +36,7 @@ SOURCES = (
 # In the order in which their types are needed.
 DECLARATIONS = (
     *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
-    *("commands", "revocation", "psk", "alpn", "ocsp", "staple", "engine", "tickets", "hello"),
+    *("commands", "altname", "revocation", "psk", "alpn", "ocsp", "staple", "engine", "tickets", "hello"),
 )
 
 

@@ -12,10 +12,12 @@ import base64
 import hashlib
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from culvert.errors import printable
+from culvert.openssl.altnames import other_names, serial_number
 from culvert.openssl.certificates import Certificate
 
 if TYPE_CHECKING:
@@ -62,20 +64,10 @@ def _pem(der: bytes) -> str:
 
 
 def _of_certificate(certificate: Certificate) -> Iterator[tuple[str, str]]:
-    """Serial number, dates and other names; nothing of a certificate that only OpenSSL can read."""
-    from cryptography import x509  # only services that start programs pay for it
-
-    try:
-        read = x509.load_der_x509_certificate(certificate.der)
-        yield "SSL_CLIENT_M_SERIAL", f"{read.serial_number:X}"
-        yield "SSL_CLIENT_V_START", read.not_valid_before_utc.isoformat()
-        yield "SSL_CLIENT_V_END", read.not_valid_after_utc.isoformat()
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
-        return
-    kinds = (("DNS", x509.DNSName), ("Email", x509.RFC822Name), ("URI", x509.UniformResourceIdentifier))
-    for word, kind in kinds:
-        for number, value in enumerate(names.get_values_for_type(kind)):
-            yield f"SSL_CLIENT_SAN_{word}_{number}", printable(value)
-    for number, address in enumerate(names.get_values_for_type(x509.IPAddress)):
-        yield f"SSL_CLIENT_SAN_IP_{number}", str(address)
+    yield "SSL_CLIENT_M_SERIAL", serial_number(certificate)
+    yield "SSL_CLIENT_V_START", certificate.begins
+    yield "SSL_CLIENT_V_END", certificate.ends
+    counts: Counter[str] = Counter()
+    for kind, name in other_names(certificate):
+        yield f"SSL_CLIENT_SAN_{kind}_{counts[kind]}", printable(name)
+        counts[kind] += 1

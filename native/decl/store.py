@@ -21,7 +21,6 @@ OSSL_STORE_CTX *culvert_store_open(const char *, UI_METHOD *, void *);
 int OSSL_STORE_expect(OSSL_STORE_CTX *, int);
 OSSL_STORE_INFO *OSSL_STORE_load(OSSL_STORE_CTX *);
 int OSSL_STORE_eof(OSSL_STORE_CTX *);
-int OSSL_STORE_error(OSSL_STORE_CTX *);
 int OSSL_STORE_close(OSSL_STORE_CTX *);
 int OSSL_STORE_INFO_get_type(const OSSL_STORE_INFO *);
 const char *OSSL_STORE_INFO_get0_NAME(const OSSL_STORE_INFO *);

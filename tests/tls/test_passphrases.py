@@ -87,7 +87,9 @@ def test_a_phrase_is_never_in_an_error(locked: str) -> None:
     assert "a secret" not in str(caught.value)
 
 
-def in_terminal(program: str, arguments: list[str], answers: list[bytes]) -> tuple[int, bytes]:
+def in_terminal(
+    program: str, arguments: list[str], answers: list[bytes], prompt: bytes = b"Pass phrase"
+) -> tuple[int, bytes]:
     """Run a Python program with a terminal of its own; type each answer at its prompt.  Status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -100,7 +102,7 @@ def in_terminal(program: str, arguments: list[str], answers: list[bytes]) -> tup
         except OSError:  # EIO: the program has ended
             break
         output += data
-        if output.count(b"Pass phrase") > prompts and output.endswith(b": "):
+        if output.count(prompt) > prompts and output.endswith(b": "):
             prompts += 1
             os.write(terminal, answers.pop(0) + b"\n")
     os.close(terminal)

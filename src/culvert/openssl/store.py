@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from culvert.openssl._errors import begin, check_pointer, fail
+from culvert.errors import TlsError
+from culvert.openssl._errors import begin, check_pointer, fail, take_reasons
 from culvert.openssl._lib import ffi, lib
 from culvert.openssl.asking import Answer, answering
 from culvert.openssl.certificates import Certificate, PrivateKey, _Reader
@@ -81,9 +82,10 @@ def _all_of(store: Any) -> Contents:
     while not lib.OSSL_STORE_eof(store):
         begin()
         item = lib.OSSL_STORE_load(store)
-        if item == ffi.NULL:
-            if lib.OSSL_STORE_error(store) or not lib.OSSL_STORE_eof(store):
-                fail("read what a URI names")
+        if item == ffi.NULL:  # the end is no error; nothing says so but an empty queue
+            reasons = take_reasons()
+            if reasons or not lib.OSSL_STORE_eof(store):
+                raise TlsError("read what a URI names", reasons)
             break
         _sort_in(ffi.gc(item, lib.OSSL_STORE_INFO_free), keys, certificates)
     return Contents(tuple(keys), tuple(certificates))

@@ -44,7 +44,7 @@ def give_commands(faults: Faults, context: Context) -> None:
         except TlsError as error:
             reason = _reason(name, error)
         if reason is None and context.options & OPTIONS.get("ENABLE_KTLS", 0):
-            reason = f"{name} {KERNEL_TLS_REFUSED}"
+            reason = f"{line} {KERNEL_TLS_REFUSED}"
             context.set_options(0, OPTIONS["ENABLE_KTLS"])
         if reason is not None:
             faults.refuse("config", reason, number=number)

@@ -184,6 +184,7 @@ class _Turn:
             reason = f"Failed to open the engine: {_short(error)} (looked for in {folder})"
             self._refuse(act, act.attribute, reason)
         else:
+            _hush(self._current)
             self._engines.append(self._current)
             self._say(INFO, f"Engine #{len(self._engines)} ({self._current.id}) opened")
 
@@ -282,8 +283,8 @@ class _Turn:
             for number, name in methods:
                 self._say(INFO, f"Compression id 0x{number:02X}: {name}")
             return True
-        has = "with deflate alone" if methods else "without any (configure option `zlib`)"
-        reason = f"Specified compression type is not available: {VERSION} was built {has}"
+        has = "has deflate alone" if methods else "was built without compression (its option `zlib`)"
+        reason = f"Specified compression type is not available: {VERSION} {has}"
         self._refuse(None, "compression", reason)
         return False
 
@@ -296,6 +297,14 @@ _DEEDS: dict[str, Callable[[_Turn, Act], None]] = {
     "engine_ctrl": _Turn.control_engine,
     "engine_default": _Turn.default_engine,
 }
+
+
+def _hush(engine: TokenEngine) -> None:
+    """Let engine_pkcs11 tell its failures by OpenSSL's queue alone: on standard error it would print PINs."""
+    try:
+        engine.control("QUIET", None)
+    except TlsError:
+        pass  # an engine that has no such command
 
 
 def _short(error: TlsError) -> str:

@@ -22,6 +22,9 @@ TRIES = 3
 Ask = Callable[[str], str]
 """Takes a prompt, gives what was typed; raises EOFError when nobody can answer."""
 
+Answer = Callable[[str], bytes | None]
+"""Takes a prompt of OpenSSL or an engine, gives the phrase or PIN; None when there is none to give."""
+
 Opened = TypeVar("Opened")
 
 
@@ -55,20 +58,20 @@ class Passphrases:
 
     def _unlock_asking(self, attempt: Callable[[bytes], Opened | None], name: str) -> Opened:
         for _ in range(TRIES):
-            phrase = self._answer(f"Pass phrase for {name}: ")
+            phrase = self._answer(f"Pass phrase for {name}: ", "it is encrypted")
             if phrase and b"\0" not in phrase and (opened := attempt(phrase)) is not None:
                 self._known.append(phrase)
                 return opened
         raise TlsError("open the key", (f"the pass phrase was wrong {TRIES} times",))
 
-    def _answer(self, prompt: str) -> bytes:
+    def _answer(self, prompt: str, why: str = "it is locked") -> bytes:
         try:
             typed = self._ask(prompt)
         except (EOFError, OSError) as refusal:
-            raise TlsError("open the key", (f"it is encrypted and {refusal or 'nobody answered'}",)) from None
+            raise TlsError("open the key", (f"{why} and {refusal or 'nobody answered'}",)) from None
         return typed.encode("utf-8", "surrogateescape")
 
-    def load(self, load: Callable[[Callable[[str], bytes | None]], Opened]) -> Opened:
+    def load(self, load: Callable[[Answer], Opened]) -> Opened:
         """Load what OpenSSL or an engine asks for by itself: ``load`` gets who answers their prompts.
 
         What was typed for the same prompt before is tried first, once.  Raises the TlsError of the last try.

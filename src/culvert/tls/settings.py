@@ -23,9 +23,9 @@ KEYS_ONLY = "!aNULL:!aRSA:!aECDSA:!aDSS"
 LEVEL_AT_LEAST = 2
 """The security level where the file names none: OpenSSL's own is raised to it (112 bits)."""
 
-FIPS_CIPHERS = "FIPS:!DH:!kDHEPSK"
+FIPS_CIPHERS = "FIPS:!aNULL:!DH:!kDHEPSK"
 FIPS_CURVES = "P-256:P-521:P-384"
-"""What is usual where FIPS is on: the rest could not be used anyway."""
+"""What is usual where FIPS is on.  OpenSSL counts anonymous ciphers among FIPS; we do not."""
 
 COMPRESSION_UP_TO = 1
 """The highest security level at which OpenSSL compresses (SSL_CTX_set_security_level(3))."""

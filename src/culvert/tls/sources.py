@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from culvert.errors import TlsError
 from culvert.openssl import Certificate, PrivateKey
 from culvert.tls.faults import Faults
-from culvert.tls.passphrases import Passphrases
+from culvert.tls.passphrases import Answer, Passphrases
 from culvert.tls.pem import FILE_MAX, Block, blocks_of
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ class _Loaded:
     def _load(self) -> Contents:
         raise NotImplementedError
 
-    def _hint(self, error: TlsError) -> str:
-        return ""
+    def _because(self, error: TlsError) -> str:
+        return error.reason or error.doing
 
     def _read(self, faults: Faults, attribute: str, what: str) -> Contents | None:
         if self._contents is None and not self._failed:
@@ -139,8 +139,7 @@ class _Loaded:
                 self._contents = self._load()
             except TlsError as error:
                 self._failed = True
-                reason = f"{self.name}: {error.reason or error.doing}{self._hint(error)}"
-                faults.refuse(attribute, f"Failed to load {what}: {reason}")
+                faults.refuse(attribute, f"Failed to load {what}: {self.name}: {self._because(error)}")
         return self._contents
 
     def certificates(self, faults: Faults) -> Iterable[Certificate]:
@@ -175,10 +174,10 @@ class SealedSource(_Loaded):
     def _attempt(self, phrase: bytes) -> Contents | None:
         return self._file.open(phrase) if self._file.opened_by(phrase) else None
 
-    def _hint(self, error: TlsError) -> str:
+    def _because(self, error: TlsError) -> str:
         if "unsupported" not in error.reason:
-            return ""
-        return " (an old algorithm, RC2 or RC4: `provider = legacy` knows it, or export the file anew)"
+            return super()._because(error)
+        return "it has an old algorithm (RC2, RC4): `provider = legacy` knows it, or export the file anew"
 
 
 class UriSource(_Loaded):
@@ -191,14 +190,18 @@ class UriSource(_Loaded):
     def _load(self) -> Contents:
         from culvert.openssl.store import read_uri
 
-        return self._passphrases.load(lambda answer: read_uri(self._uri, answer))
+        def load(answer: Answer) -> Contents:
+            # OpenSSL's own question does not say for what.
+            return read_uri(self._uri, lambda prompt: answer(f"{prompt.rstrip(': ')} for {self.name}"))
 
-    def _hint(self, error: TlsError) -> str:
-        scheme = self._uri.partition(":")[0].lower()
-        if scheme == "file":
-            return ""
-        way = "`engine = pkcs11` or " if scheme == "pkcs11" else ""
-        return f" (no loader for {scheme}: URIs? {way}a `provider` brings one)"
+        return self._passphrases.load(load)
+
+    def _because(self, error: TlsError) -> str:
+        scheme = self._uri.partition(":")[0]
+        if scheme == "file" or f"unregistered scheme: scheme={scheme}" not in error.reason:
+            return super()._because(error)
+        way = "`engine = pkcs11` or " if scheme.lower() == "pkcs11" else ""
+        return f"OpenSSL has no loader for {scheme}: URIs, {way}a `provider` can bring one"
 
 
 class TokenSource:

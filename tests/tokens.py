@@ -40,7 +40,7 @@ def uri(name: str, more: str = "") -> str:
 
 @pytest.fixture(scope="session")
 def token(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
-    """One token for the whole run: ``server`` 01, ``server-rsa`` 02, ``client`` 03, and the root's certificate."""
+    """One token for the run: ``server`` 01, ``server-rsa`` 02, ``client`` 03, and the root's certificate."""
     folder = tmp_path_factory.mktemp("softhsm")
     module = _file(MODULES, "libsofthsm2.so")
     _file(ENGINES, "the engine pkcs11")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,22 @@ def test_the_banner_is_the_beginning_of_the_version() -> None:
 
 
 def test_the_banner_names_no_feature_that_no_tunnel_uses() -> None:
-    assert " TLS:PSK,SNI " in information.banner()[-1]
+    (listed,) = re.findall(r" TLS:(\S+) ", information.banner()[-1])
+    features = {"DTLS": "transport", "OCSP": "OCSP", "PSK": "PSKsecrets", "SNI": "sni"}
+    table = {each.name: each for each in SERVICE}
+    assert [name for name in listed.split(",") if name not in ("ENGINE", "FIPS")] == [
+        name for name, option in features.items() if table[option].available or name == "SNI"
+    ]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_fips_is_named_where_its_provider_is(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if there:
+        (tmp_path / "fips.so").touch()
+    monkeypatch.setenv("OPENSSL_MODULES", str(tmp_path))
+    assert (",FIPS," in information.banner()[-1]) is there
 
 
 def test_sockets_has_the_columns_of_the_original() -> None:

@@ -1,4 +1,4 @@
-"""Keys in a token, through the PKCS#11 engine: in every worker, over reloads, in both modes, beside stunnel."""
+"""Keys in a token, by the PKCS#11 engine: in every worker, over reloads, in both modes, beside stunnel."""
 
 from __future__ import annotations
 
@@ -158,9 +158,7 @@ def configuration(folder: Path, top: str, *sections: str) -> str:
     return str(file)
 
 
-def test_the_pin_is_asked_for_on_the_terminal_once_for_all_sections(
-    pki: Pki, token: Token, tmp_path: Path
-) -> None:
+def test_the_pin_is_asked_for_on_the_terminal_once_for_all_sections(token: Token, tmp_path: Path) -> None:
     sections = [f"cert = {uri(name)}" for name in ("server", "server-rsa")]
     file = configuration(tmp_path, token.engine(None), *sections)
     status, output = in_terminal(CHECK, ["check", file], [b"wrong", PIN.encode()], prompt=b"PIN for culvert")
@@ -176,7 +174,11 @@ def test_the_pin_is_asked_for_on_the_terminal_once_for_all_sections(
         ("engine = none", "cert = @CERT@", "conf:1: error: engine: Failed to open the engine"),
         ("@ENGINE@", "cert = @CERT@\nkey = pkcs11:object=nobody", "object not found"),
         ("@ENGINE@", "cert = @CERT@\nkey = " + uri("server-rsa"), "does not match the certificate"),
-        ("@ENGINE@engineCtrl = FLY:secret\n", "cert = @CERT@", "conf:4: error: engineCtrl: Failed to execute"),
+        (
+            "@ENGINE@engineCtrl = FLY:secret\n",
+            "cert = @CERT@",
+            "conf:4: error: engineCtrl: Failed to execute",
+        ),
         (
             "@ENGINE@engineDefault = CIPHERS,RSA\nengine = none\n",
             "cert = @CERT@",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from culvert import __version__
-from culvert.config.model import GLOBAL, SERVICE
+from culvert.config.model import GLOBAL, SERVICE, SERVICE_NAMES
 from culvert.config.options import Option
 from culvert.config.sockets import DEFAULTS
 from culvert.config.tlsnames import OPTION_NAMES
@@ -32,8 +32,26 @@ def banner() -> tuple[str, ...]:
         numbers = f"{compiled >> 28}.{compiled >> 20 & 0xFF}.{compiled >> 4 & 0xFFFF}"
         lines += [f"Compiled with OpenSSL {numbers}", f"Running  with {library.VERSION}"]
     python = platform.python_version()
-    lines.append(f"Threading:EVENTS Sockets:EPOLL,IPv6 TLS:PSK,SNI Python:{python}")
+    auth = " Auth:LIBWRAP" if SERVICE_NAMES["libwrap"].available else ""
+    lines.append(
+        f"Threading:EVENTS Sockets:EPOLL,IPv6,SYSTEMD TLS:{','.join(_features())}{auth} Python:{python}"
+    )
     return tuple(lines)
+
+
+def _features() -> Iterator[str]:
+    """What stunnel names, as far as it is here: in the table of options, and in this OpenSSL."""
+    from culvert.openssl.library import HAS_ENGINES, has_fips
+
+    here = {
+        "DTLS": SERVICE_NAMES["transport"].available,
+        "ENGINE": HAS_ENGINES,
+        "FIPS": has_fips(),
+        "OCSP": SERVICE_NAMES["ocsp"].available,
+        "PSK": SERVICE_NAMES["psksecrets"].available,
+        "SNI": True,
+    }
+    return (name for name, there in here.items() if there)
 
 
 def help_text() -> str:

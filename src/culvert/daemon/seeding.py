@@ -46,16 +46,22 @@ def _from_file(path: str, options: GlobalOptions, say: Say) -> None:
     except OSError as error:
         say(INFO, f"Cannot retrieve any random data from {path}: {error.strerror}")
         return
-    with os.fdopen(descriptor, "r+b" if writable else "rb", buffering=0) as file:
-        try:
-            data = file.read(options.rnd_bytes) or b""
-        except OSError as error:
-            say(INFO, f"Cannot retrieve any random data from {path}: {error.strerror}")
-            return
-        randomness.stir(data)
-        say(DEBUG, f"Snagged {len(data)} random bytes from {path}")
-        if options.rnd_overwrite and stat.S_ISREG(os.fstat(descriptor).st_mode):
-            _overwrite(descriptor, path, writable, say)
+    try:
+        _from_descriptor(descriptor, writable, path, options, say)
+    finally:
+        os.close(descriptor)
+
+
+def _from_descriptor(descriptor: int, writable: bool, path: str, options: GlobalOptions, say: Say) -> None:
+    try:
+        data = os.read(descriptor, options.rnd_bytes)
+    except OSError as error:
+        say(INFO, f"Cannot retrieve any random data from {path}: {error.strerror}")
+        return
+    randomness.stir(data)
+    say(DEBUG, f"Snagged {len(data)} random bytes from {path}")
+    if options.rnd_overwrite and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _overwrite(descriptor, path, writable, say)
 
 
 def _open(path: str, overwrite: bool) -> tuple[int, bool]:

@@ -15,9 +15,6 @@ from culvert.openssl._lib import ffi, lib
 from culvert.openssl.asking import Answer, answering
 from culvert.openssl.certificates import Certificate, PrivateKey
 
-HAS_ENGINES = bool(lib.culvert_has_engines)
-"""False for an OpenSSL without engines (4.0, or built with no-engine)."""
-
 
 class TokenEngine:
     """One engine of OpenSSL, opened by its id and not working yet."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from culvert.openssl._errors import begin, check, check_pointer
 from culvert.openssl._lib import ffi, lib
+
+HAS_ENGINES = bool(lib.culvert_has_engines)
+"""False for an OpenSSL without engines (4.0, or built with no-engine)."""
 
 HAS_PROVIDER_PARAMETERS = bool(lib.culvert_has_provider_parameters)
 """OpenSSL 3.5 and later."""
@@ -47,6 +51,12 @@ def engines_folder() -> str:
 def _information(which: int) -> str:
     text = lib.OPENSSL_info(which)
     return "" if text == ffi.NULL else str(ffi.string(text).decode("utf-8", "surrogateescape"))
+
+
+def has_fips() -> bool:
+    """Whether there is a FIPS provider that could be loaded; its configuration is not looked at."""
+    folder = os.environ.get("OPENSSL_MODULES") or modules_folder()
+    return os.path.exists(os.path.join(folder, "fips.so"))
 
 
 def fips_is_on() -> bool:

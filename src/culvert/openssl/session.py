@@ -207,6 +207,14 @@ class Session:
         return 0 if cipher == ffi.NULL else int(lib.SSL_CIPHER_get_bits(cipher, ffi.NULL))
 
     @property
+    def compression(self) -> tuple[str, str]:
+        """How records are compressed and expanded, in OpenSSL's words; ``null`` for not at all."""
+        ssl = self._live()
+        names = [lib.culvert_compression_of(ssl, expansion) for expansion in (0, 1)]
+        texts = ["null" if name == ffi.NULL else str(ffi.string(name).decode()) for name in names]
+        return texts[0], texts[1]
+
+    @property
     def group(self) -> str:
         """The key exchange group as OpenSSL names it (``x25519``, ``secp256r1``), or empty."""
         ssl = self._live()

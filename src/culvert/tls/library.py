@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -162,9 +163,9 @@ class _Turn:
         if self._done_before(act):
             return
         self._leave_engine()
-        from culvert.openssl import hardware
+        from culvert.openssl import hardware, library
 
-        if not hardware.HAS_ENGINES:
+        if not library.HAS_ENGINES:
             reason = f"Failed to open the engine: {VERSION} has no engines; use `provider`"
             self._refuse(act, act.attribute, reason)
         elif act.value.lower() == "auto":
@@ -301,10 +302,8 @@ _DEEDS: dict[str, Callable[[_Turn, Act], None]] = {
 
 def _hush(engine: TokenEngine) -> None:
     """Let engine_pkcs11 tell its failures by OpenSSL's queue alone: on standard error it would print PINs."""
-    try:
+    with suppress(TlsError):  # an engine that has no such command
         engine.control("QUIET", None)
-    except TlsError:
-        pass  # an engine that has no such command
 
 
 def _short(error: TlsError) -> str:

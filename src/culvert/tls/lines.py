@@ -12,6 +12,7 @@ from culvert.observe.log import DEBUG, ERR, INFO
 from culvert.openssl._errors import describe
 from culvert.openssl.protocols import agreed_protocol
 from culvert.openssl.session import Session
+from culvert.tls.library import in_force
 
 AUTHORITIES_TOLD = 100
 """A server may name thousands in one handshake; the log gets the first ones."""
@@ -27,7 +28,8 @@ def success_lines(session: Session, *, asked: bool) -> Iterator[Line]:
     yield INFO, f"TLS {done}: {_how(session)}"
     yield INFO, f"{session.version} ciphersuite: {session.cipher} ({session.cipher_bits}-bit encryption)"
     yield from _key_lines(session)
-    yield DEBUG, "Compression: null, expansion: null"
+    ways = session.compression if in_force().compression else ("null", "null")
+    yield DEBUG, "Compression: {}, expansion: {}".format(*ways)
     if asked:
         yield from _peer_lines(session)
     if session.resumed:

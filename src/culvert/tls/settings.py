@@ -27,6 +27,8 @@ FIPS_CIPHERS = "FIPS:!aNULL:!DH:!kDHEPSK"
 FIPS_CURVES = "P-256:P-521:P-384"
 """What is usual where FIPS is on.  OpenSSL counts anonymous ciphers among FIPS; we do not."""
 
+NOT_OF_FIPS = ("X25519", "X448")
+
 COMPRESSION_UP_TO = 1
 """The highest security level at which OpenSSL compresses (SSL_CTX_set_security_level(3))."""
 
@@ -138,8 +140,19 @@ def _version_attribute(service: Service) -> str:
     return "ssl_version"
 
 
+def _check_approved(faults: Faults, groups: str) -> None:
+    """The FIPS provider of OpenSSL before 3.4 has these groups, but FIPS does not approve them."""
+    refused = [name for name in groups.split(":") if name.lstrip("?*-").upper() in NOT_OF_FIPS]
+    if refused and fips_is_on():
+        reason = (
+            f"{', '.join(refused)} is not approved for key exchange by FIPS (SP 800-56A), and `fips` is on"
+        )
+        faults.refuse("curves", reason)
+
+
 def _set_groups(faults: Faults, context: Context) -> None:
     if faults.service.curves is not None:
+        _check_approved(faults, faults.service.curves)
         with faults.about("curves", "Invalid groups list in 'curves'"):
             context.set_groups(faults.service.curves)
         return

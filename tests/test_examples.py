@@ -10,6 +10,9 @@ import pytest
 
 from culvert.config.load import load_file
 from tests.pki import Pki
+from tests.tokens import PIN, Token, token
+
+__all__ = ["token"]
 
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.conf"))
 FOLDER = "/etc/culvert/"
@@ -30,6 +33,7 @@ def moved(example: Path, place: Path) -> Path:
     """Copy an example, with FOLDER named ``place``."""
     copy = place / example.name
     copy.write_text(example.read_text().replace(FOLDER, f"{place}/"))
+    copy.chmod(0o600)
     return copy
 
 
@@ -41,8 +45,16 @@ def test_an_example_loads_without_a_warning(example: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_passes_the_check(example: Path, place: Path) -> None:
-    command = [sys.executable, "-m", "culvert", "check", str(moved(example, place))]
+def test_an_example_passes_the_check(
+    example: Path, place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = moved(example, place)
+    if "pkcs11:" in file.read_text():
+        token: Token = request.getfixturevalue("token")
+        monkeypatch.setenv("SOFTHSM2_CONF", str(token.configuration))
+        text = file.read_text().replace("/usr/lib/softhsm/libsofthsm2.so", token.module)
+        file.write_text(text.replace(";engineCtrl = PIN:123456", f"engineCtrl = PIN:{PIN}"))
+    command = [sys.executable, "-m", "culvert", "check", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 

@@ -214,6 +214,21 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
     assert "secret" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_pin_that_everybody_can_read_is_warned_of(
+    pki: Pki, token: Token, tmp_path: Path, mode: int
+) -> None:
+    section = f"cert = {pki.server.cert}\nkey = {uri('server', f';pin-value={PIN}')}"
+    for top in (token.engine(), token.engine(None)):
+        file = Path(configuration(tmp_path, top, section))
+        file.chmod(mode)
+        done = run(sys.executable, "-m", "culvert", "check", file)
+        assert (done.returncode, f"Insecure file permissions on {file}: a PIN".encode() in done.stdout) == (
+            (1, True) if mode == 0o644 else (0, False)
+        )
+        assert PIN.encode() not in done.stdout
+
+
 def test_a_reload_may_add_engines_and_change_none(pki: Pki, token: Token, tmp_path: Path) -> None:
     section = server_lines(uri("server"))
     with serving(Kind.CULVERT, token.engine(), section, tmp_path) as (proxy, _):

@@ -70,14 +70,20 @@ def inspect(source: str | int) -> Report:
 
 def _look_at_tls(configuration: Configuration) -> tuple[tuple[ConfigError, ...], tuple[ConfigWarning, ...]]:
     """What is wrong and what is doubtful with certificates, keys, ciphers and the like, each thing once."""
+    from culvert.observe.log import WARNING
     from culvert.tls import build, library  # needs the compiled module; a file with errors is told without it
 
     errors: dict[str, ConfigError] = {}
     warnings: dict[ConfigWarning, None] = {}
+
+    def say(level: int, text: str) -> None:
+        if level <= WARNING:
+            warnings[ConfigWarning(None, "", text)] = None
+
     try:
-        library.take_over(configuration.options)
+        library.take_over(configuration.options, say)
     except ConfigErrors as found:
-        return found.errors, ()
+        return found.errors, tuple(warnings)
     for service in configuration.services:
         try:
             told = build(service).warnings

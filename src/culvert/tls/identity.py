@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from culvert.openssl import Certificate, PrivateKey
 from culvert.openssl.certificates import Parameters
 from culvert.tls.faults import Faults
+from culvert.tls.library import in_force
 from culvert.tls.passphrases import Passphrases
 from culvert.tls.pem import Block
 from culvert.tls.sources import Source, open_source, shown
@@ -76,8 +77,6 @@ def engine_of(faults: Faults) -> TokenEngine | None:
     service = faults.service
     if service.engine_num is None and service.engine_id is None:
         return None
-    from culvert.tls.library import in_force
-
     engines = in_force().engines
     if service.engine_num is not None:
         if service.engine_num <= len(engines):

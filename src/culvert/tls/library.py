@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from culvert.config.checks import SPELLING
 from culvert.config.model import GlobalOptions
 from culvert.config.options import Act
-from culvert.errors import ConfigError, ConfigErrors, TlsError
-from culvert.observe.log import INFO, NOTICE
+from culvert.errors import ConfigError, ConfigErrors, TlsError, Where
+from culvert.observe.log import INFO, NOTICE, WARNING
 from culvert.openssl._lib import VERSION
 
 if TYPE_CHECKING:
@@ -193,6 +193,8 @@ class _Turn:
         if self._done_before(act):
             return
         command, colon, argument = act.value.partition(":")
+        if command.upper() == "PIN" and act.at and readable_by_others(act.at):
+            self._say(WARNING, f"Insecure file permissions on {act.at.path}: a PIN is in it")
         if self._current is None:
             self._refuse_act_without_engine(act)
         elif command.upper() == "INIT" and not colon:
@@ -304,6 +306,14 @@ def _hush(engine: TokenEngine) -> None:
     """Let engine_pkcs11 tell its failures by OpenSSL's queue alone: on standard error it would print PINs."""
     with suppress(TlsError):  # an engine that has no such command
         engine.control("QUIET", None)
+
+
+def readable_by_others(at: Where | None) -> bool:
+    """Whether everybody can read the file of a line."""
+    try:
+        return at is not None and bool(os.stat(at.path).st_mode & 0o007)
+    except OSError:
+        return False
 
 
 def _short(error: TlsError) -> str:

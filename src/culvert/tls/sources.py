@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from culvert.errors import TlsError
 from culvert.openssl import Certificate, PrivateKey
 from culvert.tls.faults import Faults
+from culvert.tls.library import in_force, readable_by_others
 from culvert.tls.passphrases import Answer, Passphrases
 from culvert.tls.pem import FILE_MAX, Block, blocks_of
 
@@ -49,6 +50,7 @@ def open_source(
     faults: Faults, attribute: str, text: str, passphrases: Passphrases, engine: TokenEngine | None
 ) -> Source | None:
     """Find out what a value means; None when that was refused."""
+    _look_for_pin(faults, attribute, text)
     scheme = _SCHEME.match(text)
     if scheme and not os.path.exists(text):
         if scheme[1].lower() == "pkcs11" and (token := engine or _engine_of_tokens()) is not None:
@@ -61,9 +63,18 @@ def open_source(
     return None
 
 
-def _engine_of_tokens() -> TokenEngine | None:
-    from culvert.tls.library import in_force
+def _look_for_pin(faults: Faults, attribute: str, text: str) -> None:
+    at = faults.service.where(attribute)
+    if at is None or shown(text) == text or not readable_by_others(at):
+        return
+    reason = f"Insecure file permissions on {at.path}: a PIN is in it"
+    if faults.service.strict:
+        faults.refuse(attribute, reason)
+    else:
+        faults.warn(attribute, reason)
 
+
+def _engine_of_tokens() -> TokenEngine | None:
     return next((each for each in in_force().engines if each.id == "pkcs11"), None)
 
 

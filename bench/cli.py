@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 from bench.backend import running_backends
-from bench.certificates import make_certificates
+from bench.certificates import make_certificates, responder_command
 from bench.errors import BenchError
 from bench.generator import compile_generator
 from bench.machine import facts
-from bench.measures import MEASURES, Measure, measure_named
-from bench.peers import CULVERT, DEFAULT_CULVERT, RIVALS, Peer, culvert_peer
+from bench.measures import CULVERT, MEASURES, Measure, measure_named
+from bench.peers import DEFAULT_CULVERT, RIVALS, Peer, culvert_peer
+from bench.processes import Child, free_port
 from bench.profile import print_profile
 from bench.report import json_report, text_report, write_document
 from bench.rounds import Bench, take
@@ -98,8 +99,11 @@ def _bench(options: argparse.Namespace, peers: Sequence[Peer]) -> Iterator[Bench
     with tempfile.TemporaryDirectory(prefix="culvert-bench-") as name:
         folder = Path(name)
         program = compile_generator(folder)
-        certificates = make_certificates(folder)
-        with running_backends(folder, program) as backends:
+        responder = free_port()
+        certificates = make_certificates(folder, responder)
+        answering = Child("responder", responder_command(folder, responder), folder, None)
+        with answering, running_backends(folder, program) as backends:
+            answering.wait_until_said("waiting for OCSP client connections")
             yield Bench(folder, program, backends, certificates, peers, options.rounds, options.share)
 
 

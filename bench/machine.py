@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.peers import CULVERT, Peer, cores
+from bench.measures import CULVERT
+from bench.peers import Peer, cores
 
 # How to ask each program for its version, and where in the answer it stands.
 VERSIONS = {

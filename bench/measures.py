@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from bench.backend import BLOB_BYTES
+
+CULVERT = "culvert"
+FOLDER = "FOLDER"
+STUNNEL_ONLY = ("stunnel",)
+PSK_SECRET = "5e" * 32
 
 
 class Kind(Enum):
@@ -32,16 +39,26 @@ class Measure:
     threads: int = 1  # of the load generator, each with one connection at a time
     resume: bool = False
     certificate: str = "p256"
+    lines: str = ""  # further ones of a service in stunnel's grammar; FOLDER is where certificates are
+    rivals: tuple[str, ...] | None = None  # who can do it, None for all
+    load: tuple[str, ...] = ()  # further arguments of the load generator; FOLDER as above
+    demands: tuple[str, ...] = ()  # the same, for Culvert alone
     backend: str = "nginx"
     limit_stunnel: float | None = None
     limit_best: float | None = None
     limit_crowd: float | None = None
 
-    def arguments(self, share: float = 1.0) -> list[str]:
+    def arguments(self, share: float = 1.0, *, more: Sequence[str] = ()) -> list[str]:
         """Give the load generator's arguments; ``share`` makes the sample shorter or longer."""
         count = max(self.threads, round(self.count * share))
         resume = ["-r"] if self.resume else []
-        return ["-n", str(count), "-t", str(self.threads), "-b", str(BLOB_BYTES), *resume, self.mode]
+        length = ["-n", str(count), "-t", str(self.threads), "-b", str(BLOB_BYTES)]
+        return [*length, *resume, *more, self.mode]
+
+    def more(self, name: str, folder: Path) -> list[str]:
+        """Give what the load generator does beyond the usual, against the proxy of that name."""
+        words = (*self.load, *(self.demands if name == CULVERT else ()))
+        return [word.replace(FOLDER, str(folder)) for word in words]
 
 
 MICRO, SECOND, KIB = 1e6, 1.0, 1 / 1024
@@ -86,6 +103,50 @@ MEASURES = (
         resume=True,
         limit_stunnel=0.80,
         limit_best=1.15,
+    ),
+    Measure(
+        key="verified",
+        title="full handshake P-256, certificate of the client verified",
+        kind=Kind.CPU,
+        unit="us",
+        scale=MICRO,
+        mode="visits",
+        count=1000,
+        threads=8,
+        lines="CAfile = FOLDER/authority.crt\nverifyChain = yes\n",
+        rivals=STUNNEL_ONLY,
+        load=("-k", "FOLDER/client.pem"),
+        limit_stunnel=0.75,
+    ),
+    Measure(
+        key="psk",
+        title="full handshake with a pre-shared key",
+        kind=Kind.CPU,
+        unit="us",
+        scale=MICRO,
+        mode="visits",
+        count=1000,
+        threads=8,
+        lines="PSKsecrets = FOLDER/psk.txt\nciphersuites = TLS_AES_128_GCM_SHA256\n",
+        rivals=STUNNEL_ONLY,
+        load=("-s", f"bench:{PSK_SECRET}"),
+        limit_stunnel=0.75,
+    ),
+    Measure(
+        key="stapled",
+        title="full handshake P-256, stapled OCSP response (stunnel before 5.71 staples none)",
+        kind=Kind.CPU,
+        unit="us",
+        scale=MICRO,
+        mode="visits",
+        count=1000,
+        threads=8,
+        certificate="stapled",
+        lines="CAfile = FOLDER/authority.crt\n",
+        rivals=STUNNEL_ONLY,
+        load=("-o",),
+        demands=("-O",),
+        limit_stunnel=0.75,
     ),
     Measure(
         key="kept",

@@ -12,15 +12,15 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.measures import CULVERT, FOLDER
 from bench.processes import Child, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTS = 3  # a port that was free a moment ago may be taken
-CULVERT = "culvert"
 PLACEHOLDER = "CONFIG"
 DEFAULT_CULVERT = f"{shlex.quote(sys.executable)} -m culvert {PLACEHOLDER}"
 
@@ -32,6 +32,12 @@ class Site:
     port: int
     backend: int
     certificate: Path
+    lines: str = ""  # further ones of the service, in stunnel's grammar
+
+    @property
+    def more(self) -> str:
+        """The lines with the folder of the certificates in them."""
+        return self.lines.replace(FOLDER, str(self.certificate.parent))
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ pid =
 accept = 127.0.0.1:{site.port}
 connect = 127.0.0.1:{site.backend}
 cert = {site.certificate}
-"""
+{site.more}"""
 
 
 def haproxy_text(site: Site) -> str:
@@ -137,17 +143,17 @@ RIVALS = (
 
 
 @contextlib.contextmanager
-def running(peer: Peer, backend: int, certificate: Path, folder: Path) -> Iterator[Instance]:
+def running(peer: Peer, backend: int, certificate: Path, folder: Path, lines: str = "") -> Iterator[Instance]:
     """Keep one instance of ``peer`` running.  Raises BenchError if it does not come up."""
-    instance = _start(peer, backend, certificate, folder)
+    instance = _start(peer, Site(0, backend, certificate, lines), folder)
     with instance.process:
         yield instance
 
 
-def _start(peer: Peer, backend: int, certificate: Path, folder: Path) -> Instance:
+def _start(peer: Peer, wanted: Site, folder: Path) -> Instance:
     peer.require()
     for attempt in range(1, STARTS + 1):
-        site = Site(free_port(), backend, certificate)
+        site = replace(wanted, port=free_port())
         process = _launch(peer, site, folder)
         try:
             process.wait_until_listening(site.port)

@@ -46,7 +46,8 @@ def print_profile(bench: Bench, measure: Measure) -> None:
 
 
 def _record(bench: Bench, measure: Measure, instance: Instance, data: Path) -> None:
-    arguments = measure.arguments(LENGTH * bench.share)
+    more = measure.more(instance.peer.name, instance.site.certificate.parent)
+    arguments = measure.arguments(LENGTH * bench.share, more=more)
     port, trusted = instance.site.port, instance.trusted
     with prepared_run(bench.program, port, trusted, arguments) as run, _recording(instance, data):
         outcome = run.work()

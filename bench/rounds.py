@@ -11,8 +11,8 @@ from pathlib import Path
 from bench.backend import Backends
 from bench.errors import BenchError
 from bench.generator import Facts
-from bench.measures import CROWDS, Kind, Measure
-from bench.peers import CULVERT, Instance, Peer, running
+from bench.measures import CROWDS, CULVERT, Kind, Measure
+from bench.peers import Instance, Peer, running
 from bench.sampling import (
     Sample,
     connection_memory_sample,
@@ -20,6 +20,7 @@ from bench.sampling import (
     crowded,
     daemon_memory_sample,
     enough_files,
+    wait_until_able,
 )
 
 Taker = Callable[[], Sample]
@@ -40,7 +41,8 @@ class Bench:
     def instance(self, peer: Peer, measure: Measure) -> contextlib.AbstractContextManager[Instance]:
         """Run ``peer`` with the backend and the certificate of ``measure``."""
         backend = self.backends.port(measure.backend)
-        return running(peer, backend, self.certificates[measure.certificate], self.folder)
+        certificate = self.certificates[measure.certificate]
+        return running(peer, backend, certificate, self.folder, measure.lines)
 
 
 @dataclass
@@ -117,6 +119,8 @@ def _contenders(
         return _crowds(bench, measure, result, stack)
     takers: dict[str, Taker] = {}
     for peer in bench.peers:
+        if measure.rivals is not None and peer.name not in (CULVERT, *measure.rivals):
+            continue
         with _noting(result, peer.name):
             takers[peer.name] = _taker(bench, measure, peer, stack)
     return takers
@@ -125,6 +129,7 @@ def _contenders(
 def _taker(bench: Bench, measure: Measure, peer: Peer, stack: contextlib.ExitStack) -> Taker:
     if measure.kind is Kind.CPU:
         instance = stack.enter_context(bench.instance(peer, measure))
+        wait_until_able(bench.program, measure, instance)
         return lambda: cpu_sample(bench.program, measure, instance, bench.share)
     peer.require()
     return lambda: _fresh_sample(bench, measure, peer)

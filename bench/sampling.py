@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from bench.peers import Instance
 
 WARM_UP = ["-n", "20", "-t", "2", "visits"]
 CROWD_THREADS = 8
+ABLE_SECONDS = 10.0
+ABLE_STEP = 0.2
 FILES_PER_CONNECTION = 2  # a tunnel has two sockets
 SPARE_FILES = 1000
 
@@ -30,13 +33,32 @@ class Sample:
 
 def cpu_sample(program: Path, measure: Measure, instance: Instance, share: float) -> Sample:
     """Measure CPU time per unit of work.  Raises BenchError."""
-    with prepared_run(program, instance.site.port, instance.trusted, measure.arguments(share)) as run:
+    more = measure.more(instance.peer.name, instance.site.certificate.parent)
+    arguments = measure.arguments(share, more=more)
+    with prepared_run(program, instance.site.port, instance.trusted, arguments) as run:
         before = quiet_usage(instance.process.pid)
         outcome = run.work()
         seconds = spent(before, quiet_usage(instance.process.pid))
     if measure.resume and outcome.resumed != outcome.done:
         raise BenchError(f"{outcome.resumed} of {outcome.done} sessions were resumed")
     return Sample(seconds * measure.scale / outcome.done, outcome.facts)
+
+
+def wait_until_able(program: Path, measure: Measure, instance: Instance) -> None:
+    """Give a proxy time to fetch what the measure demands of it.  Raises BenchError."""
+    if not measure.demands:
+        return
+    more = measure.more(instance.peer.name, instance.site.certificate.parent)
+    deadline = time.monotonic() + ABLE_SECONDS
+    while True:
+        try:
+            with prepared_run(program, instance.site.port, instance.trusted, [*more, "visits"]) as run:
+                run.work()
+                return
+        except BenchError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(ABLE_STEP)
 
 
 def connection_memory_sample(program: Path, measure: Measure, instance: Instance) -> Sample:

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.measures import CROWDS, Kind
-from bench.peers import CULVERT, RIVALS
+from bench.measures import CROWDS, CULVERT, Kind
+from bench.peers import RIVALS
 from bench.rounds import Result, crowd_name
 
 STUNNEL = "stunnel"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.measures import Kind
-from bench.peers import CULVERT, RIVALS
+from bench.measures import CULVERT, Kind
+from bench.peers import RIVALS
 from bench.rounds import Result
 from bench.summary import Row, Spread, Verdict
 

@@ -36,7 +36,8 @@ SOURCES = (
 # In the order in which their types are needed.
 DECLARATIONS = (
     *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
-    *("commands", "altname", "revocation", "psk", "alpn", "ocsp", "staple", "engine", "tickets", "hello"),
+    *("commands", "altname", "revocation", "verification", "psk", "alpn", "ocsp", "staple", "engine"),
+    *("tickets", "hello"),
 )
 
 

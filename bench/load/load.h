@@ -50,6 +50,8 @@ struct load {
     bool resume;      /* every connection of the work phase must be a resumed one */
     long long bytes;  /* length of a bulk body */
     const char *body; /* the reply that the backend must give */
+    bool staple;      /* every handshake must bring an OCSP response */
+    bool shared_key;  /* and use the pre-shared key instead of a certificate */
 };
 
 struct worker {
@@ -76,6 +78,8 @@ bool fail(struct worker *worker, const char *doing);
 
 /* tls.c */
 SSL_CTX *client_context(const char *trusted_file);
+bool show_certificate(SSL_CTX *context, const char *file); /* PEM: key and certificate */
+bool use_shared_key(SSL_CTX *context, const char *text);   /* IDENTITY:HEX */
 bool tls_open(struct worker *worker, struct connection *link);
 void tls_close(struct connection *link);
 bool tls_write(struct worker *worker, SSL *ssl, const void *data, size_t size);

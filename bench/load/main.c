@@ -217,41 +217,64 @@ static const struct mode *find_mode(const char *name)
     return NULL;
 }
 
-static bool parse(int argc, char **argv, struct load *load, const char **trusted)
+struct wishes {
+    const char *trusted, *certificate, *shared_key;
+    bool ask_for_staple;
+};
+
+static bool parse(int argc, char **argv, struct load *load, struct wishes *wishes)
 {
     int letter;
 
-    while ((letter = getopt(argc, argv, "p:c:n:t:b:a:r")) != -1)
+    while ((letter = getopt(argc, argv, "p:c:n:t:b:a:k:s:oOr")) != -1)
         switch (letter) {
         case 'p': load->address.sin_port = htons((unsigned short)atoi(optarg)); break;
-        case 'a': *trusted = optarg; break;
+        case 'a': wishes->trusted = optarg; break;
         case 'c': load->body = optarg; break;
         case 'n': load->count = atol(optarg); break;
         case 't': load->threads = atoi(optarg); break;
         case 'b': load->bytes = atoll(optarg); break;
+        case 'k': wishes->certificate = optarg; break;
+        case 's': wishes->shared_key = optarg; break;
+        case 'o': wishes->ask_for_staple = true; break;
+        case 'O': load->staple = true; break;
         case 'r': load->resume = true; break;
         default: return false;
         }
+    load->shared_key = wishes->shared_key != NULL;
     load->mode = optind < argc ? find_mode(argv[optind]) : NULL;
     return optind < argc && load->body && strlen(load->body) < 256;
+}
+
+static SSL_CTX *wished_context(const struct wishes *wishes)
+{
+    SSL_CTX *context = client_context(wishes->trusted);
+
+    if (!context || (wishes->certificate && !show_certificate(context, wishes->certificate))
+        || (wishes->shared_key && !use_shared_key(context, wishes->shared_key)))
+        return NULL;
+    if (wishes->ask_for_staple)
+        SSL_CTX_set_tlsext_status_type(context, TLSEXT_STATUSTYPE_ocsp);
+    return context;
 }
 
 int main(int argc, char **argv)
 {
     struct load load = {.threads = 1, .count = 1};
-    const char *trusted = "";
+    struct wishes wishes = {.trusted = ""};
 
     load.address.sin_family = AF_INET;
     load.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     signal(SIGPIPE, SIG_IGN);
     fill_pattern();
-    if (!parse(argc, argv, &load, &trusted)) {
-        fprintf(stderr, "usage: load -p PORT -a TRUSTED -c REPLY [-n COUNT] [-t THREADS] [-b BYTES] [-r] MODE\n");
+    if (!parse(argc, argv, &load, &wishes)) {
+        fprintf(stderr, "usage: load -p PORT -a TRUSTED -c REPLY [-n COUNT] [-t THREADS] [-b BYTES] [-k IDENTITY.PEM] "
+                        "[-s NAME:HEX] [-oO] [-r] MODE\n");
         return 2;
     }
     if (!strcmp(argv[optind], "sink"))
         return run_sink(load.body);
-    load.context = client_context(trusted);
+    load.context = wished_context(&wishes);
     if (!load.mode || load.threads < 1 || !load.context) {
         fprintf(stderr, "load: unknown mode, no threads, or no certificate to trust\n");
         return 2;

@@ -47,6 +47,42 @@ SSL_CTX *client_context(const char *trusted_file)
     return context;
 }
 
+bool show_certificate(SSL_CTX *context, const char *file)
+{
+    return SSL_CTX_use_certificate_chain_file(context, file) == 1
+           && SSL_CTX_use_PrivateKey_file(context, file, SSL_FILETYPE_PEM) == 1;
+}
+
+static char shared_identity[64];
+static unsigned char shared_key[64];
+static long shared_key_size;
+
+static unsigned int shared_key_wanted(SSL *ssl, const char *hint, char *identity, unsigned int identity_room,
+                                      unsigned char *key, unsigned int room)
+{
+    (void)ssl, (void)hint;
+    if (shared_key_size > (long)room || strlen(shared_identity) >= identity_room)
+        return 0;
+    strcpy(identity, shared_identity);
+    memcpy(key, shared_key, (size_t)shared_key_size);
+    return (unsigned int)shared_key_size;
+}
+
+bool use_shared_key(SSL_CTX *context, const char *text)
+{
+    const char *colon = strchr(text, ':');
+    size_t size;
+
+    if (!colon || (size_t)(colon - text) >= sizeof shared_identity)
+        return false;
+    memcpy(shared_identity, text, (size_t)(colon - text));
+    if (!OPENSSL_hexstr2buf_ex(shared_key, sizeof shared_key, &size, colon + 1, '\0'))
+        return false;
+    shared_key_size = (long)size;
+    SSL_CTX_set_psk_client_callback(context, shared_key_wanted);
+    return true;
+}
+
 static int tcp_connect(const struct sockaddr_in *address)
 {
     struct timeval deadline = {.tv_sec = DEADLINE_SECONDS};
@@ -93,6 +129,8 @@ static bool check_facts(struct worker *worker, SSL *ssl)
 
 static bool handshake(struct worker *worker, struct connection *link)
 {
+    const unsigned char *response;
+
     link->ssl = SSL_new(worker->load->context);
     if (!link->ssl || !SSL_set_fd(link->ssl, link->fd))
         return fail(worker, "SSL_new");
@@ -102,6 +140,11 @@ static bool handshake(struct worker *worker, struct connection *link)
     ERR_clear_error();
     if (SSL_connect(link->ssl) != 1)
         return fail(worker, "handshake");
+    errno = 0;
+    if (worker->load->staple && SSL_get_tlsext_status_ocsp_resp(link->ssl, &response) <= 0)
+        return fail(worker, "no OCSP response was stapled");
+    if (worker->load->shared_key && SSL_get0_peer_certificate(link->ssl))
+        return fail(worker, "the pre-shared key was not used");
     return check_facts(worker, link->ssl);
 }
 

@@ -82,6 +82,7 @@ def serving(
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     tickets: int = 2,
     forgetful: bool = False,
+    context: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
     """Serve on the port that is given; a forgetful server has new ticket keys for every connection."""
 
@@ -92,7 +93,7 @@ def serving(
         context.num_tickets = tickets
         return context
 
-    kept = fresh()
+    kept = context or fresh()
     with TlsServer(handler, fresh if forgetful else lambda: kept) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -151,6 +152,32 @@ def test_another_certificate_is_a_failure(program: Path, certificate: Path, tmp_
     other = make_certificates(tmp_path)["rsa"]
     with serving(other) as port, pytest.raises(BenchError, match="certificate verify failed"):
         run(program, certificate, port, "visits")
+
+
+def test_a_client_certificate_is_shown(program: Path, certificate: Path) -> None:
+    folder = certificate.parent
+    demanding = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    demanding.load_cert_chain(certificate)
+    demanding.load_verify_locations(folder / "authority.crt")
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    with serving(certificate, context=demanding) as port:
+        assert run(program, certificate, port, "-k", str(folder / "client.pem"), "visits") == (1, 0)
+        with pytest.raises(BenchError, match="after 0 units"):
+            run(program, certificate, port, "visits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("-o", "-O"), "no OCSP response was stapled"),
+        (("-s", "bench:00ff00ff00ff00ff00ff00ff00ff00ff"), "the pre-shared key was not used"),
+    ],
+)
+def test_what_the_server_does_not_do_is_a_failure(
+    program: Path, certificate: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    with serving(certificate) as port, pytest.raises(BenchError, match=reason):
+        run(program, certificate, port, *arguments, "visits")
 
 
 def pattern(size: int) -> bytearray:

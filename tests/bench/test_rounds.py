@@ -28,7 +28,7 @@ def take_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Samp
     """Take three rounds of the kept-connection measure with the test's own sampler, without processes."""
 
     @contextlib.contextmanager
-    def running(one: Peer, _backend: int, _certificate: Path, _folder: Path) -> Iterator[Peer]:
+    def running(one: Peer, _backend: int, _certificate: Path, _folder: Path, _lines: str) -> Iterator[Peer]:
         yield one
 
     def run(sampler: Sampler) -> Result:

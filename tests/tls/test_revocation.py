@@ -96,6 +96,17 @@ def test_a_list_that_is_not_good_refuses(
     assert any(text.startswith(f"CERT: {sentence}") for text in told) == bool(sentence), told
 
 
+@pytest.mark.parametrize(("lists", "whole", "sentence"), LISTS)
+def test_a_list_counts_where_python_is_not_asked(
+    pki: Pki, chains: Chains, lists: str, whole: bool, sentence: str
+) -> None:
+    options = rules(chains, lists, whole=whole, debug=3)
+    assert tls.build(server(pki, **options)).silent_context is not None
+    reason, log = judged(pki, "server", chains.four, **options)
+    assert (reason is None) == (not sentence)
+    assert not log.lines
+
+
 @pytest.mark.parametrize("mode", BOTH)
 def test_a_list_counts_for_a_certificate_that_is_installed_here(pki: Pki, chains: Chains, mode: str) -> None:
     pinned = pki.write("two-installed.pem", pki.root.pem + chains.two.pem)

@@ -96,6 +96,26 @@ def test_a_server_lets_in_whom_its_mode_allows(
     assert (reason is None) == (mode in PEERS[peer]), (reason, log.texts)
 
 
+@pytest.mark.parametrize("debug", [3, 4])
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("peer", PEERS)
+def test_what_is_decided_without_python_is_decided_alike(
+    pki: Pki, cast: Cast, peer: str, version: str, debug: int
+) -> None:
+    identity = cast.identity(peer)
+    near = tls.build(client(cert=(str(identity.both),) if identity else ()))
+    found = []
+    for level in (debug, 5):
+        rules: dict[str, Any] = {"verify_chain": True, "ca_file": str(cast.ca_file), "debug": level}
+        log = Log()
+        far = tls.build(server(pki, ssl_version_max=version, **rules))
+        assert (far.silent_context is not None) == (level == 3)
+        reason = outcome(near, far, log, "far")
+        found.append((reason, [line for line in log.lines if line[0] <= debug]))
+    assert found[0] == found[1]
+    assert (found[0][0] is None) == ("chain" in PEERS[peer])
+
+
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("peer", [peer for peer in PEERS if peer != "none"])

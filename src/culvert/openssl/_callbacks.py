@@ -214,20 +214,31 @@ def culvert_on_certificate(good: int, verification: Any) -> int:
     """Ask the verifier about one certificate or one error."""
     chain = _chains[_number(verification)]
     chain.asking = True
-    error = lib.X509_STORE_CTX_get_error(verification)
-    depth = lib.X509_STORE_CTX_get_error_depth(verification)
-    current = lib.X509_STORE_CTX_get_current_cert(verification)
-    if current == ffi.NULL:  # an error of the chain as a whole
-        current = lib.X509_STORE_CTX_get0_cert(verification)
-    finding = Finding(bool(good), error, depth, Certificate.borrow(current), verification)
+    finding = _finding(bool(good), verification)
     accepted = chain.verifier.judge(finding, chain.report)
     chain.asking = False
     if not accepted:
         if good:
             lib.X509_STORE_CTX_set_error(verification, lib.X509_V_ERR_APPLICATION_VERIFICATION)
         return 0
-    chain.leaf_accepted = bool(good) and depth == 0
+    chain.leaf_accepted = finding.good and finding.depth == 0
     return 1
+
+
+def _finding(good: bool, verification: Any) -> Finding:
+    error = lib.X509_STORE_CTX_get_error(verification)
+    depth = lib.X509_STORE_CTX_get_error_depth(verification)
+    current = lib.X509_STORE_CTX_get_current_cert(verification)
+    if current == ffi.NULL:  # an error of the chain as a whole
+        current = lib.X509_STORE_CTX_get0_cert(verification)
+    return Finding(good, error, depth, Certificate.borrow(current), verification)
+
+
+@ffi.def_extern(onerror=ignore_lost_line)  # type: ignore[untyped-decorator]
+def culvert_on_refusal(verification: Any) -> None:
+    """Let the verifier say why a peer is refused; C has decided it already (decl/verification.py)."""
+    session = _session_of(lib.X509_STORE_CTX_get_ex_data(verification, _SSL_OF_CHAIN))
+    session.context.verifier.judge(_finding(False, verification), session.report)
 
 
 @ffi.def_extern(error=0, onerror=_failed)  # type: ignore[untyped-decorator]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from culvert.errors import TlsError
 from culvert.openssl._callbacks import (
+    SESSION_SLOT,
     Report,
     SessionMemory,
     SessionStore,
@@ -61,6 +62,7 @@ class Context:
         self._store: SessionStore | None = None
         self._memory: SessionMemory | None = None
         self.redirects = False
+        self.verifies_silently = False
         self._watched = not server
         self.ask: Ask | None = None
         self.leaves: list[Certificate] = []
@@ -208,6 +210,17 @@ class Context:
         mode = lib.SSL_VERIFY_PEER | (lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if require else 0)
         lib.SSL_CTX_set_verify(self._ctx, mode, ffi.addressof(lib, "culvert_on_certificate"))
         lib.SSL_CTX_set_cert_verify_callback(self._ctx, ffi.addressof(lib, "culvert_on_chain"), ffi.NULL)
+
+    def verify_by_chain(self, verifier: Verifier, *, require: bool, tell: bool) -> None:
+        """Ask the peer for its certificate and believe whom OpenSSL believes, without a call of Python.
+
+        verifier: says with ``tell`` why a peer is refused; nobody asks it whom to accept.  require: as above.
+        """
+        self._verifier = verifier
+        self._watched = self._watched or tell
+        self.verifies_silently = not tell
+        mode = lib.SSL_VERIFY_PEER | (lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if require else 0)
+        lib.culvert_verify_by_chain(self._ctx, mode, SESSION_SLOT)
 
     @property
     def verifier(self) -> Verifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert.config.model import Service
-from culvert.observe.log import DEBUG
+from culvert.observe.log import DEBUG, NOTICE, WARNING
 from culvert.openssl import Context
 from culvert.openssl.certificates import Parameters
 from culvert.openssl.keys import use_keys
@@ -117,11 +117,21 @@ def _verify(faults: Faults, context: Context, trust: Trust) -> None:
         return
     if not service.request_cert:
         return
-    redirect = bool(service.redirect) and not service.client
-    context.verify(PeerRules.of(service), require=service.require_cert, redirect=redirect)
+    rules = PeerRules.of(service)
+    if rules.only_chain and _nothing_to_add(service):
+        context.verify_by_chain(rules, require=service.require_cert, tell=service.debug >= WARNING)
+    else:
+        redirect = bool(service.redirect) and not service.client
+        context.verify(rules, require=service.require_cert, redirect=redirect)
     if not service.client:
         with faults.about("ca_file", "an authority cannot be named"):
             context.name_authorities(trust.named)
+
+
+def _nothing_to_add(service: Service) -> bool:
+    """A server that neither tells of good peers nor does anything else with what it finds."""
+    asks_somebody = service.ocsp or service.ocsp_aia
+    return not (service.client or service.redirect or asks_somebody or service.debug >= NOTICE)
 
 
 def _name(faults: Faults) -> str | None:

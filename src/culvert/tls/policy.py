@@ -69,7 +69,8 @@ class TlsPolicy:
     @property
     def silent_context(self) -> Context | None:
         """The context of a server whose handshakes have nothing to tell and nothing to choose, else None."""
-        silent = self.server and not self.verifies and self._fleet is None
+        judges = self.verifies and not self._context.verifies_silently
+        silent = self.server and not judges and self._fleet is None
         return self._context if silent else None
 
     def session(self, destination: str | None = None, report: Report | None = None) -> Session:
@@ -104,7 +105,8 @@ class TlsPolicy:
             self._fleet.remote = remote
 
     def _server_session(self, report: Report | None) -> Session:
-        told = self.verifies or self._tells or self._secrets or self._protocols
+        judges = self.verifies and not self._context.verifies_silently
+        told = judges or self._tells or self._secrets or self._protocols
         if not (report and told):
             return self._context.session()
         session = self._context.session(report, tell_progress=self._tells)

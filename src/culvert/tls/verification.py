@@ -55,6 +55,11 @@ class PeerRules:
         """False where a certificate is only asked for."""
         return bool(self.chain or self.installed or self.pins)
 
+    @property
+    def only_chain(self) -> bool:
+        """True where OpenSSL's own judgement is all that is asked for."""
+        return self.chain and not (self.installed or self.pins or self.hosts or self.emails or self.ips)
+
     def judge(self, finding: Finding, report: Report) -> bool:
         """False refuses the peer.  Raises whatever a report raises; the caller takes that for a refusal."""
         if not finding.good:

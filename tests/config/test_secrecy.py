@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
-from culvert.config import load_text
+from culvert.config import load_file, load_text
 from culvert.config.checks import check_services
 from culvert.config.model import Service
 from culvert.config.values import Address
@@ -86,6 +86,27 @@ def test_a_file_of_shared_keys_is_a_secret_too(tmp_path: Path) -> None:
     assert _warnings(f"PSKsecrets = {path}\n")[0].endswith("its group can use the keys")
     path.chmod(0o600)
     assert _warnings(f"PSKsecrets = {path}\n") == []
+
+
+SECRET = "00112233445566778899aabbccddeeff"
+
+
+@pytest.mark.parametrize(
+    ("lines", "secret"),
+    [
+        (f"ticketKeySecret = {SECRET}\nticketMacSecret = {SECRET}\n", True),
+        ("sessiond = redis://:word@127.0.0.1\n", True),
+        ("sessiond = redis://127.0.0.1\n", False),
+        ("sessiond = 127.0.0.1:1\n", False),
+    ],
+)
+def test_a_configuration_with_a_secret_in_it_is_one_too(tmp_path: Path, lines: str, secret: bool) -> None:
+    path = tmp_path / "culvert.conf"
+    path.write_text(f"cert = web.pem\n[web]\naccept = 127.0.0.1:1\nconnect = 127.0.0.1:2\n{lines}")
+    for mode in (0o644, 0o640, 0o600):
+        path.chmod(mode)
+        told = [each.reason for each in load_file(path).warnings]
+        assert any("Insecure file permissions on" in each for each in told) is (secret and mode != 0o600)
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620])

@@ -13,7 +13,7 @@ from culvert.openssl import Context
 from culvert.openssl.tickets import TicketKey, use_ticket_keys
 from culvert.tls.assembly import build
 from culvert.tls.passphrases import REMEMBERED
-from culvert.tls.tickets import CHAINS_MAX, Chain, Chains, fixed_key
+from culvert.tls.tickets import CHAINS_MAX, Chain, Chains, TicketKeys, fixed_key
 from tests.openssl.memory import Ours, Theirs, shake
 from tests.pki import Pki
 from tests.tls.pairs import forked, part, python_client, server
@@ -140,6 +140,50 @@ def test_no_more_chains_are_kept_than_planned() -> None:
     assert Chains().turn() is None
 
 
+# Between machines
+# ---------------------------------------------------------------------------------------------------------
+
+
+def shared(clock: Clock, secret: bytes) -> TicketKeys:
+    return TicketKeys(Context(server=True), Chain(secret, PERIOD, OVERLAP, clock=clock))
+
+
+def test_another_chain_is_taken_over_and_our_own_tickets_stay_good(clock: Clock) -> None:
+    ours, theirs = shared(clock, bytes(32)), shared(clock, bytes(range(32)))
+    assert ours.adopt(*theirs.state())
+    assert ours.state() == theirs.state()
+    assert ours._own.keys_now()
+    assert ours.adopt(*theirs.state())
+
+
+def test_a_chain_of_ours_that_is_behind_is_not_taken_over(clock: Clock) -> None:
+    keys, other = shared(clock, bytes(32)), shared(Clock(), bytes(32))
+    before = other.state()
+    clock.now += 10 * PERIOD
+    assert not keys.adopt(*before)
+    assert keys.state() == (17, _after(before[1], 7))
+
+
+def _after(secret: bytes, epochs: int) -> bytes:
+    one = Chain(secret, 1.0, 0.0, epoch=0, clock=Clock(float(epochs)))
+    one.keys_now()
+    return one.secret
+
+
+@pytest.mark.parametrize("epoch", [-1, 0, 12, 10**9, 2**64 - 1])
+def test_a_chain_of_another_time_is_not_taken_over(epoch: int) -> None:
+    keys = shared(Clock(10_000.0), bytes(32))
+    before = keys.state()
+    assert not keys.adopt(epoch, bytes(range(32)))
+    assert not keys.adopt(100, b"short")
+    assert keys.state() == before
+
+
+def test_what_is_shared_is_kept_as_long_as_it_is_of_use(clock: Clock) -> None:
+    assert shared(clock, bytes(32)).lifetime == 451
+    assert TicketKeys(Context(server=True), chain(clock, 0.0)).lifetime is None
+
+
 # With handshakes
 # ---------------------------------------------------------------------------------------------------------
 
@@ -166,7 +210,7 @@ def timed(pki: Pki, clock: Clock) -> tls.TlsPolicy:
     """A policy whose ticket keys go by ``clock``."""
 
     class Timed(Chains):
-        def chain(self, name: bytes, period: float, overlap: float) -> Chain:
+        def chain(self, name: bytes, period: float, overlap: float, *, shared: bool = False) -> Chain:
             return Chain(bytes(32), PERIOD, OVERLAP, clock=clock)
 
     return build(server(pki), REMEMBERED, Timed())

@@ -1,4 +1,5 @@
-"""Files that nobody but their owner should read: private keys, in any of their formats, and pre-shared ones.
+"""Files that nobody but their owner should read: private keys, in any of their formats, pre-shared ones, and
+the configuration itself where a secret stands in it.
 
 By default a file that others can use is warned of; `strict = yes` refuses it.  Only files are looked at:
 tokens and engines guard their keys themselves, and what cannot be read is an error elsewhere.
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from culvert.config.model import Service
+from culvert.config.table.sharing import RedisPlace
 
 _LONGEST_KEY_FILE = 1 << 20  # bytes that are searched for a private key
 _GROUP, _OTHERS = 0o070, 0o007
@@ -47,6 +49,18 @@ def exposed(service: Service) -> Iterator[Exposed]:
             yield Exposed(attribute, path, bool(mode & _OTHERS), "the private key")
     if service.psk_secrets and (mode := _shared(service.psk_secrets)):
         yield Exposed("psk_secrets", service.psk_secrets, bool(mode & _OTHERS), "the keys")
+    for attribute in _written(service):
+        path = at.path if (at := service.positions.get(attribute)) else ""
+        if path and (mode := _shared(path)):
+            yield Exposed(attribute, path, bool(mode & _OTHERS), "the secret in it")
+
+
+def _written(service: Service) -> Iterator[str]:
+    """The options whose secret stands in the configuration file itself."""
+    if service.ticket_key_secret is not None:
+        yield "ticket_key_secret"
+    if isinstance(service.sessiond, RedisPlace) and service.sessiond.password:
+        yield "sessiond"
 
 
 def _path(name: str) -> str:

@@ -17,6 +17,7 @@ from culvert.tls.ocsp import PeerOcsp
 from culvert.tls.psk import Secrets
 from culvert.tls.resumption import Resumption
 from culvert.tls.stapling import Stapled
+from culvert.tls.tickets import TicketKeys
 
 
 class TlsPolicy:
@@ -98,6 +99,11 @@ class TlsPolicy:
     def turn_keys(self) -> float | None:
         """Use the ticket keys of this moment; seconds until they are others, None for never."""
         return None if self._keys is None else self._keys.turn()
+
+    @property
+    def ticket_keys(self) -> TicketKeys | None:
+        """What seals a server's tickets, where that changes with time."""
+        return self._keys
 
     def share_sessions(self, remote: Remote | None) -> None:
         """From now on, in this process, share the sessions of a fleet's server with other machines."""

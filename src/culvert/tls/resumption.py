@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from culvert.config.model import Service
 from culvert.config.rules.tls import LONGEST
+from culvert.config.table.sharing import RedisPlace
 from culvert.config.values import Address
 from culvert.openssl import Context
 from culvert.openssl._lib import OPTIONS
@@ -124,15 +125,21 @@ def session_context(
     return hashlib.sha256(repr(rules).encode("utf-8", "surrogateescape")).digest()
 
 
+def _shown(context: Context) -> bytes:
+    """What our certificates are; the machines of a fleet may each have their own."""
+    return b"".join(hashlib.sha256(leaf.der).digest() for leaf in context.leaves)
+
+
 def _ticket_keys(faults: Faults, context: Context, name: bytes, chains: Chains) -> TicketKeys | None:
     """Seal tickets with the secrets of the configuration, else with keys that change by themselves."""
     service = faults.service
     key, mac = service.ticket_key_secret, service.ticket_mac_secret
     with faults.about("ticket_key_secret", "the ticket keys cannot be used"):
         if key is None and mac is None:
-            shown = b"".join(hashlib.sha256(leaf.der).digest() for leaf in context.leaves)
-            chain = chains.chain(name + shown, service.ticket_rotation, _timeout(service))
-            return TicketKeys(context, chain)
+            shared = isinstance(service.sessiond, RedisPlace)
+            known = name if shared else name + _shown(context)
+            chain = chains.chain(known, service.ticket_rotation, _timeout(service), shared=shared)
+            return TicketKeys(context, chain, name)
         if key is None or mac is None:
             set_one = "ticket_mac_secret" if key is None else "ticket_key_secret"
             faults.refuse(set_one, '"ticketKeySecret" and "ticketMacSecret" must be set together')

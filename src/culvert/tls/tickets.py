@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from culvert.config.rules.tls import EPOCHS_MAX
 from culvert.openssl import Context
 from culvert.openssl.tickets import TicketKey, use_ticket_keys
 
@@ -81,6 +82,25 @@ class Chain:
         lapse = (self.epoch + 1) * self.period + self.overlap
         return max(min(turn, lapse) - now, 0.0)
 
+    def continues(self, epoch: int, secret: bytes) -> bool | None:
+        """Whether a secret of another process is of this chain; None when its epoch is none of these days.
+
+        Clocks of machines differ, and a machine may have been away for a while.
+        """
+        now = self._epoch_of(self._clock())
+        if not now - EPOCHS_MAX - 2 <= epoch <= now + 1 or len(secret) != SECRET_SIZE:
+            return None
+        mine, theirs = self.secret, secret
+        for _ in range(max(epoch - self.epoch, 0)):
+            mine = _following(mine)
+        for _ in range(max(self.epoch - epoch, 0)):
+            theirs = _following(theirs)
+        return hmac.compare_digest(mine, theirs)
+
+    def replaced(self, epoch: int, secret: bytes) -> Chain:
+        """A chain of the same times that goes on from another secret."""
+        return Chain(secret, self.period, self.overlap, epoch=epoch, clock=self._clock)
+
     def _epoch_of(self, now: float) -> int:
         return int(now // self.period) if self.period else 0
 
@@ -105,14 +125,18 @@ class Chains:
     """What a process remembers from one configuration to the next."""
 
     def __init__(self) -> None:
-        self._chains: OrderedDict[tuple[bytes, float], Chain] = OrderedDict()
+        self._chains: OrderedDict[tuple[bytes, float, bool], Chain] = OrderedDict()
 
-    def chain(self, name: bytes, period: float, overlap: float) -> Chain:
-        """The chain that was made for ``name``; a new one where there is none of this period."""
-        key = name, period
+    def chain(self, name: bytes, period: float, overlap: float, *, shared: bool = False) -> Chain:
+        """The chain that was made for ``name``; a new one where there is none of this period.
+
+        shared: with other machines, so its epochs are those of the calendar's clock.
+        """
+        key = name, period, shared
         chain = self._chains.get(key)
         if chain is None:
-            chain = self._chains[key] = Chain(os.urandom(SECRET_SIZE), period, overlap)
+            clock = time.time if shared else monotonic
+            chain = self._chains[key] = Chain(os.urandom(SECRET_SIZE), period, overlap, clock=clock)
         chain.overlap = overlap
         self._chains.move_to_end(key)
         while len(self._chains) > CHAINS_MAX:
@@ -131,17 +155,48 @@ KEPT: Final = Chains()
 
 
 class TicketKeys:
-    """What seals the tickets of one context, in this process."""
+    """What seals the tickets of one context, in this process.
 
-    def __init__(self, context: Context, chain: Chain) -> None:
+    name: what other machines know them by.
+    """
+
+    def __init__(self, context: Context, chain: Chain, name: bytes = b"") -> None:
+        self.name = name
         self._context = context
         self._chain = chain
+        self._own = chain
         self.turn()
 
     def turn(self) -> float | None:
         """Use the keys of this moment; seconds until they are others, None for never."""
-        use_ticket_keys(self._context, self._chain.keys_now())
+        keys = self._chain.keys_now()
+        if self._own is not self._chain:  # tickets from before the fleet was in reach
+            keys += tuple(key._replace(renew=True) for key in self._own.keys_now())
+        use_ticket_keys(self._context, keys)
         return self._chain.seconds_left()
+
+    def state(self) -> tuple[int, bytes]:
+        """For other machines: the oldest epoch that is still good, and its secret."""
+        self._chain.keys_now()
+        return self._chain.epoch, self._chain.secret
+
+    @property
+    def lifetime(self) -> int | None:
+        """Seconds for which what state() gives is of use; None for ever."""
+        period = self._chain.period
+        return int(2 * period + self._chain.overlap) + 1 if period else None
+
+    def adopt(self, epoch: int, secret: bytes) -> bool:
+        """Take over what state() gave on another machine; False when ours is the one to keep."""
+        self._chain.keys_now()
+        same = self._chain.continues(epoch, secret)
+        if same is None:
+            return False
+        if same:
+            return epoch >= self._chain.epoch
+        self._chain = self._chain.replaced(epoch, secret)
+        self.turn()
+        return True
 
 
 def fixed_key(key: bytes, mac: bytes) -> TicketKey:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from culvert import tls
 from culvert.config.model import Configuration, GlobalOptions, Service
-from culvert.config.table.sharing import RedisPlace
 from culvert.config.values import Address
 from culvert.engine import SocketOptions
 from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
@@ -50,7 +49,7 @@ class ServicePlan:
     accept_options: sockets.Compiled
     hooks: Hooks | None = None
     admission: admission.Admission | None = None
-    sessiond: Endpoint | RedisPlace | None = None
+    sessiond: sharing.Place | None = None
     program: Program | None = None
 
     @property

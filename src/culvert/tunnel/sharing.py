@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from culvert.config.model import Service
 from culvert.config.table.sharing import RedisPlace
+from culvert.config.values import Address
 from culvert.engine import Engine
 from culvert.errors import ConfigError, SystemRefusal
 from culvert.net import addresses
@@ -14,9 +18,27 @@ from culvert.net.addresses import Endpoint
 from culvert.net.sessiond import SessiondClient
 from culvert.observe.log import ERR
 from culvert.tls import TlsPolicy
+from culvert.tls.sealing import Seal, seal_of
+
+if TYPE_CHECKING:
+    from culvert.tunnel.redis_sessions import RedisSessions
 
 Say = Callable[[int, str], None]
-Place = Endpoint | RedisPlace
+
+
+@dataclass(frozen=True, slots=True)
+class RedisPlan:
+    """A Redis server, and all that has to be read before the fork.
+
+    ca: its authorities in PEM, None for the system's.  seal: of what is stored.
+    """
+
+    place: RedisPlace
+    ca: str | None
+    seal: Seal
+
+
+Place = Endpoint | RedisPlan
 
 
 def place_of(service: Service) -> Place | None:
@@ -24,14 +46,34 @@ def place_of(service: Service) -> Place | None:
     place = service.sessiond
     if service.client or place is None or not service.session_resume:
         return None
-    if isinstance(place, RedisPlace):
-        raise ConfigError(service.where("sessiond"), "sessiond", "Redis is not available yet")
     try:
-        found = addresses.resolve(place, passive=False)
+        return _redis(service, place) if isinstance(place, RedisPlace) else _server(place)
     except SystemRefusal as refusal:
-        reason = f"Failed to resolve sessiond server address: {refusal}"
-        raise ConfigError(service.where("sessiond"), "sessiond", reason) from refusal
+        raise ConfigError(service.where("sessiond"), "sessiond", str(refusal)) from refusal
+
+
+def _server(address: Address) -> Endpoint:
+    try:
+        found = addresses.resolve(address, passive=False)
+    except SystemRefusal as refusal:
+        raise SystemRefusal("Failed to resolve sessiond server address", str(refusal)) from refusal
     return next((each for each in found if each.family == socket.AF_INET), found[0])
+
+
+def _redis(service: Service, place: RedisPlace) -> RedisPlan:
+    if importlib.util.find_spec("redis") is None:
+        raise SystemRefusal("Redis needs a Python package", "pip install 'culvert[redis]'")
+    import culvert.tunnel.redis_sessions  # noqa: F401 - once, and not in every worker
+
+    ca = None
+    if place.ca_file is not None:
+        try:
+            with open(place.ca_file, encoding="ascii") as file:
+                ca = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "no PEM"
+            raise SystemRefusal(f"cannot read {place.ca_file}", reason) from error
+    return RedisPlan(place, ca, seal_of(service.ticket_key_secret, service.ticket_mac_secret))
 
 
 class Sharing:
@@ -40,23 +82,31 @@ class Sharing:
     def __init__(self, place: Place | None, policy: TlsPolicy, engine: Engine, say: Say) -> None:
         """say: takes (level, line)."""
         self._place, self._policy, self._engine, self._say = place, policy, engine, say
-        self._client: SessiondClient | None = None
+        self._remote: SessiondClient | RedisSessions | None = None
 
     def start(self) -> None:
         """Begin to share."""
-        loop = self._engine.loop
-        if self._client is not None or loop is None or not isinstance(self._place, Endpoint):
-            return
-        try:
-            self._client = SessiondClient(self._place, loop, self._say)
-        except OSError as error:
-            self._say(ERR, f"sessiond {self._place.text}: {error.strerror or error}")
-            return
-        self._policy.share_sessions(self._client)
+        if self._remote is None and self._place is not None:
+            self._remote = self._connect(self._place)
+            self._policy.share_sessions(self._remote)
 
     def stop(self) -> None:
         """Share no more."""
-        if self._client is not None:
+        if self._remote is not None:
             self._policy.share_sessions(None)
-            self._client.close()
-            self._client = None
+            self._remote.close()
+            self._remote = None
+
+    def _connect(self, place: Place) -> SessiondClient | RedisSessions | None:
+        loop = self._engine.loop
+        assert loop is not None, "an engine runs in a loop"
+        if isinstance(place, RedisPlan):
+            from culvert.tunnel.redis_sessions import RedisSessions
+
+            keys = self._policy.ticket_keys
+            return RedisSessions(place.place, place.ca, place.seal, keys, loop, self._say)
+        try:
+            return SessiondClient(place, loop, self._say)
+        except OSError as error:
+            self._say(ERR, f"sessiond {place.text}: {error.strerror or error}")
+            return None

@@ -78,5 +78,5 @@ RULES: tuple[Rule, ...] = (
     ((*VERIFY, "crl_file", "crl_path"), _crl_chain),
     ((*VERIFY, "ocsp"), _ocsp),
     ((*VERIFY, "ca_file", "ca_path", "ca_engine", "ca_store"), _trust),
-    (("cert", "key", "psk_secrets", "strict"), _secrecy),
+    (("cert", "key", "psk_secrets", "sessiond", "ticket_key_secret", "strict"), _secrecy),
 )

@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(PY) -m pytest -q
 # What mypy and ruff look at; a folder that is not there yet is left out.
-CODE   := $(wildcard src native bench tests scripts setup.py)
+CODE   := $(wildcard src native bench fuzz tests scripts setup.py)
 
 export PYTHONDONTWRITEBYTECODE ?=
 MAKEFLAGS += --no-print-directory
@@ -66,6 +66,14 @@ test: peers dev style  ## everything that CI runs
 .PHONY: bench
 bench: peers dev  ## measure the CPU and memory of culvert and its peers
 	@$(PY) -m bench $(BENCH)
+
+# Inputs and seconds for each script; 0 is no limit.  What breaks the contract is kept in build/fuzz.
+FUZZ_INPUTS  ?= 0
+FUZZ_SECONDS ?= 10
+.PHONY: fuzz
+fuzz: dev  ## fuzz what peers say before TLS (FUZZ_SECONDS, FUZZ_INPUTS for each script)
+	@$(VENV)/bin/pip -q --disable-pip-version-check install "atheris>=2.3"
+	@$(PY) -m fuzz -n $(FUZZ_INPUTS) -s $(FUZZ_SECONDS) $(FUZZ)
 
 # Python itself frees little when it ends, so leaks are not looked for here; tests/ bound the growth of memory instead.
 # A worker that a sanitizer ends is replaced by another, which a test need not notice: any report left is a failure.

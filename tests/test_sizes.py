@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = [
-    path for room in ("src", "native", "bench", "scripts", "tests") for path in (ROOT / room).rglob("*.py")
+    path
+    for room in ("src", "native", "bench", "fuzz", "scripts", "tests")
+    for path in (ROOT / room).rglob("*.py")
 ]
 C = [path for room in ("native", "bench") for path in (ROOT / room).rglob("*.[ch]")]
 

@@ -163,3 +163,11 @@ def test_a_failure_ends_the_script() -> None:
 def test_failures_survive_a_pipe(failure: NegotiationFailed) -> None:
     again = pickle.loads(pickle.dumps(failure))
     assert (type(again), str(again), again.orderly) == (type(failure), str(failure), failure.orderly)
+
+
+def test_a_note_of_a_script_is_escaped_too() -> None:
+    def script() -> Script:
+        yield from note(7, "to='\x03\x1b'")
+        return NOTHING
+
+    assert converse(script()).log == [(7, "to='\\x03\\x1b'")]

@@ -22,7 +22,8 @@ _TAG: Final = re.compile(
     re.ASCII,
 )
 _ATTRIBUTE: Final = re.compile(rf"""({_NAME})\s*=\s*('[^'<]*'|"[^"<]*")""", re.ASCII)
-_DECLARATION: Final = re.compile(r"<\?xml\s[^<>?]*\?>", re.ASCII)
+_DECLARATION: Final = re.compile(r"""<\?xml\s+version\s*=\s*(?:'1\.0'|"1\.0")[^<>?]*\?>""", re.ASCII)
+_FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
 class Tag(NamedTuple):
@@ -72,9 +73,12 @@ def _markup(peer: Peer, *, text_before: bool = False) -> Talk[str]:
     if before.strip() and not text_before:
         raise UnexpectedReply("Text between XML tags", before)
     try:
-        return found.decode()
+        text = found.decode()
     except UnicodeDecodeError:
         raise UnexpectedReply("XML that is not UTF-8", found) from None
+    if _FORBIDDEN.search(text):
+        raise UnexpectedReply("A character that XML does not have", found)
+    return text
 
 
 def _octets(peer: Peer) -> Talk[tuple[bytes, bytes]]:

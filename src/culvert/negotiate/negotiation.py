@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from culvert.errors import printable
 from culvert.negotiate.failures import (
     LineTooLong,
     NegotiationFailed,
@@ -134,7 +135,7 @@ class Negotiation:
             step = self._script.send(value)
             while isinstance(step, Note):
                 if self._say is not None:
-                    self._say(step.level, step.text)
+                    self._say(step.level, printable(step.text[:_LINE_SHOWN]))
                 step = self._script.send(None)
         except StopIteration as stop:
             self.question = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ from culvert import Address, Service
 from culvert.openssl.ocsp import ANSWER_MAX
 from tests.pki import Identity, Pki
 from tests.proxies import listening
-from tests.responders import TRY_LATER, Hang, Reply, Reset, Responder, answer, http, responder
+from tests.responders import TRY_LATER, Hang, Reply, Reset, Responder, answer, http, nonce_of, responder
 
 Main = Callable[[Responder], Any]
 
@@ -95,6 +97,18 @@ def nobody() -> Iterator[str]:
     yield url
 
 
+@contextlib.contextmanager
+def deaf() -> Iterator[str]:
+    """The URL of a listener whose queue is full: the kernel answers no further SYN."""
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(sock.getsockname())
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+
+
 # What a responder may do, whether the peer is admitted where an answer is required, and a line of the log.
 FAILURES: dict[str, tuple[Callable[[Pki], Reply], str]] = {
     "silence": (lambda _: Hang, "OCSP: s_poll_wait: TIMEOUTbusy exceeded"),
@@ -156,5 +170,175 @@ def test_without_an_answer_ocsprequire_decides(pki: Pki, caplog: pytest.LogCaptu
                 asked.says(answer(pki.client, pki.root))
                 assert await admitted(pki, one.port, pki.client)
                 assert "OCSP: Accepted (good)" in caplog.messages
+
+    run(main)
+
+
+def test_questions_about_one_certificate_are_one_question(pki: Pki) -> None:
+    async def main(asked: Responder) -> None:
+        go_on = threading.Event()
+
+        def reply(_: bytes) -> Reply:
+            assert go_on.wait(30)
+            return http(answer(pki.client, pki.root))
+
+        asked.reply = reply
+        async with answering() as far, culvert.open_tunnel(judging(pki, far, ocsp=asked.url)) as tunnel:
+            clients = [asyncio.ensure_future(admitted(pki, tunnel.port, pki.client)) for _ in range(8)]
+            judge = tunnel._services[0].judge
+            assert judge is not None
+            while len(judge._asked) < 1 or tunnel.live < 8:  # noqa: ASYNC110 - the engine tells nobody
+                await asyncio.sleep(0)
+            go_on.set()
+            assert await asyncio.gather(*clients) == [True] * 8
+            assert len(asked.asked) == 1
+            assert await admitted(pki, tunnel.port, pki.client)  # remembered
+            assert len(asked.asked) == 1
+
+    run(main)
+
+
+def test_nothing_is_relayed_before_the_verdict(pki: Pki) -> None:
+    """The far end does not even hear of a connection that is still being judged."""
+
+    async def main(asked: Responder) -> None:
+        asked.reply = lambda _: Hang
+        with listening() as sock:
+            far = Address.parse(f"127.0.0.1:{sock.getsockname()[1]}")
+            sock.setblocking(False)
+            async with culvert.open_tunnel(judging(pki, far, ocsp=asked.url, timeout_busy=0.3)) as tunnel:
+                assert not await admitted(pki, tunnel.port, pki.client)
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+        assert len(asked.asked) == 1
+
+    run(main)
+
+
+def test_a_service_ends_while_it_waits_for_an_answer(pki: Pki) -> None:
+    async def main(asked: Responder) -> None:
+        asked.reply = lambda _: Hang
+        async with answering() as far:
+            async with culvert.open_tunnel(judging(pki, far, ocsp=asked.url)) as tunnel:
+                waiting = asyncio.ensure_future(admitted(pki, tunnel.port, pki.client))
+                await asyncio.get_running_loop().run_in_executor(None, asked.wait, 1)
+            assert not await waiting
+
+    run(main)
+
+
+def test_a_client_judges_its_server(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    """By the stapled answer, or by whom it asks; a refused server is never sent a byte."""
+    caplog.set_level("DEBUG", "culvert")
+
+    async def main(asked: Responder) -> None:
+        shown = pki.issue("judged-server", responders=(asked.url,))
+        asked.says(answer(shown, pki.root))
+        async with (
+            answering() as far,
+            culvert.open_tunnel(
+                Service(
+                    name="server",
+                    accept=(Address.parse("127.0.0.1:0"),),
+                    connect=(far,),
+                    cert=(str(shown.both),),
+                    ca_file=str(pki.ca),
+                )
+            ) as server,
+        ):
+            client = Service(
+                name="client",
+                client=True,
+                accept=(Address.parse("127.0.0.1:0"),),
+                connect=(Address.parse(f"127.0.0.1:{server.port}"),),
+                ca_file=str(pki.ca),
+                verify_chain=True,
+                check_host=("localhost",),
+                ocsp_aia=True,
+                session_resume=False,
+                debug=7,
+            )
+            stapled = server._services[0].plan.policy.stapled[0].staple
+            while stapled.current is None:  # noqa: ASYNC110 - it lies in shared memory
+                await asyncio.sleep(0)
+            async with culvert.open_tunnel(client) as tunnel:
+                assert await plainly_admitted(tunnel.port)
+                assert "OCSP: OCSP stapling response received" in caplog.messages
+                stapled.take_away()
+                assert await plainly_admitted(tunnel.port)
+                assert "OCSP: No OCSP stapling response received" in caplog.messages
+                assert len(asked.asked) == 2  # by the server for its staple, by the client about the server
+            asked.says(answer(shown, pki.root, "revoked"))
+            async with culvert.open_tunnel(client) as tunnel:
+                assert not await plainly_admitted(tunnel.port)
+
+    run(main)
+
+
+async def plainly_admitted(port: int) -> bool:
+    """The same for a client in clear text."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"ping")
+    try:
+        return await reader.read() == b"pong"
+    except ConnectionResetError:
+        return False
+    finally:
+        writer.transport.abort()
+
+
+def test_a_rejected_peer_goes_where_redirect_leads(pki: Pki) -> None:
+    async def main(asked: Responder) -> None:
+        asked.says(answer(pki.client, pki.root, "revoked"))
+        with listening() as sock:
+            hidden = Address.parse(f"127.0.0.1:{sock.getsockname()[1]}")
+            sock.setblocking(False)
+            async with answering() as far:
+                service = judging(pki, hidden, ocsp=asked.url, redirect=(far,))
+                async with culvert.open_tunnel(service) as tunnel:
+                    assert await admitted(pki, tunnel.port, pki.client)
+                    assert len(asked.asked) == 1
+                    # Whoever fails the handshake's checks has no say in whom we ask.
+                    stranger = pki.issue("stranger", self_signed=True, responders=(asked.url,))
+                    assert await admitted(pki, tunnel.port, stranger)
+                    assert len(asked.asked) == 1
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+
+    run(main)
+
+
+def test_with_a_nonce_every_connection_asks(pki: Pki) -> None:
+    async def main(asked: Responder) -> None:
+        asked.reply = lambda question: http(answer(pki.client, pki.root, nonce=nonce_of(question)))
+        async with answering() as far:
+            service = judging(pki, far, ocsp=asked.url, ocsp_nonce=True, session_resume=False)
+            async with culvert.open_tunnel(service) as tunnel:
+                for _ in range(2):
+                    assert await admitted(pki, tunnel.port, pki.client)
+                assert len(set(asked.asked)) == 2
+                asked.says(answer(pki.client, pki.root, nonce=b"0123456789abcdef"))
+                assert not await admitted(pki, tunnel.port, pki.client)
+
+    run(main)
+
+
+def test_a_responder_that_cannot_be_reached_gives_no_answer(
+    pki: Pki, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "culvert")
+
+    async def main(_: Responder) -> None:
+        with nobody() as refusing, deaf() as silent:
+            lines = {
+                refusing: "OCSP: s_connect: ",
+                silent: "OCSP: s_connect: s_poll_wait: TIMEOUTocsp exceeded",
+                "http://no-such-host.invalid/": "OCSP: Failed to resolve the OCSP responder address",
+            }
+            for url, line in lines.items():
+                service = judging(pki, Address.parse("1"), ocsp=url, timeout_ocsp=0.3)
+                async with culvert.open_tunnel(service) as tunnel:
+                    assert not await admitted(pki, tunnel.port, pki.client)
+                    assert any(text.startswith(line) for text in caplog.messages), caplog.messages
 
     run(main)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import re
 import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.pki import DAY, Authority, Identity, Pki
 from tests.proxies import need_program
+from tests.proxies.running import reserved_port
 
 PATIENCE = 15.0
 SIGNER = (ExtendedKeyUsageOID.OCSP_SIGNING,)
@@ -179,48 +178,41 @@ def responder() -> Iterator[Responder]:
         made.close()
 
 
-class Index:
-    """The index file of `openssl ca`: who was revoked."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: list[str] = []
-
-    def add(self, identity: Identity, *, revoked: bool = False) -> None:
-        """Note a certificate that the authority has issued."""
-        certificate = identity.certificate
-        serial = f"{certificate.serial_number:X}"
-        serial = serial.rjust(len(serial) + len(serial) % 2, "0")
-        end = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
-        when = (datetime.datetime.now(datetime.UTC) - DAY / 2).strftime("%y%m%d%H%M%SZ")
-        state = f"R\t{end}\t{when},keyCompromise" if revoked else f"V\t{end}\t"
-        self._lines.append(f"{state}\t{serial}\tunknown\t/CN={identity.name}\n")
-        self.path.write_text("".join(self._lines))
-
-
 @contextmanager
-def openssl_responder(pki: Pki, issuer: Authority, index: Index, *options: str) -> Iterator[str]:
-    """`openssl ocsp` for an authority; gives its URL."""
+def openssl_responder(
+    pki: Pki, issuer: Authority, issued: Callable[[str], Sequence[tuple[Identity, str]]], *options: str
+) -> Iterator[Sequence[Identity]]:
+    """`openssl ocsp` for an authority.
+
+    issued: is given the responder's URL, and makes the certificates that it knows of: `good` or `revoked`, or
+    `unknown` to it.
+    """
     signer = pki.issue(f"ocsp-{issuer.name}", issuer=issuer, usages=SIGNER)
-    command = [
-        need_program("openssl"),
-        "ocsp",
-        "-port",
-        "0",
-        "-index",
-        str(index.path),
-        "-CA",
-        str(issuer.ca),
-    ]
-    command += ["-rsigner", str(signer.cert), "-rkey", str(signer.key), "-nmin", "5", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if found := re.search(r"ACCEPT .*?:(\d+)", line):
-                    break
-            else:
-                raise AssertionError("openssl ocsp did not start")
-            yield f"http://127.0.0.1:{found[1]}/"
-        finally:
-            process.kill()
+    with reserved_port() as port:
+        known = issued(f"http://127.0.0.1:{port}/")
+        index = pki.write(f"index-{port}", "".join(_entry(*each) for each in known).encode())
+        command = [need_program("openssl"), "ocsp", "-port", str(port), "-index", str(index)]
+        command += ["-CA", str(issuer.ca), "-rsigner", str(signer.cert), "-rkey", str(signer.key)]
+        command += ["-nmin", "5", *options]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert any("ACCEPT" in line for line in process.stdout), "openssl ocsp did not start"
+                yield [identity for identity, _ in known]
+            finally:
+                process.kill()
+
+
+def _entry(identity: Identity, status: str) -> str:
+    """A line of the index file of `openssl ca`."""
+    if status == "unknown":
+        return ""
+    certificate = identity.certificate
+    serial = f"{certificate.serial_number:X}"
+    serial = serial.rjust(len(serial) + len(serial) % 2, "0")
+    end = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
+    when = (datetime.datetime.now(datetime.UTC) - DAY / 2).strftime("%y%m%d%H%M%SZ")
+    state = f"R\t{end}\t{when},keyCompromise" if status == "revoked" else f"V\t{end}\t"
+    return f"{state}\t{serial}\tunknown\t/CN={identity.name}\n"

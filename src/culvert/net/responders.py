@@ -7,6 +7,7 @@ Names are looked up in a thread (aiohttp's ThreadedResolver), never on the loop.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from culvert import __version__
@@ -87,5 +88,7 @@ async def _post(session: aiohttp.ClientSession, url: str, question: bytes, most:
 
 
 def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number > 0:  # asyncio puts words of its own into strerror
+        return f"{os.strerror(number)} ({number})"
+    return str(error) or type(error).__name__

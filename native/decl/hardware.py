@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 INCLUDES = """
+#include <openssl/rsa.h>
 #ifndef OPENSSL_NO_ENGINE
 #include <openssl/engine.h>
 #endif
@@ -23,10 +24,38 @@ int culvert_engine_control(CULVERT_ENGINE *, const char *, const char *);
 int culvert_engine_default(CULVERT_ENGINE *, const char *);
 EVP_PKEY *culvert_engine_key(CULVERT_ENGINE *, const char *, UI_METHOD *, void *);
 X509 *culvert_engine_certificate(CULVERT_ENGINE *, const char *);
+int culvert_key_signs(EVP_PKEY *);
 int culvert_engine_asks(CULVERT_ENGINE *, UI_METHOD *, void *);
 """
 
 CUSTOM = """
+static int signs(EVP_MD_CTX *context, EVP_PKEY *key, int pss, unsigned char *signature, size_t size)
+{
+    static const unsigned char text[] = "culvert";
+    int plain = EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448");
+    EVP_PKEY_CTX *details = NULL;
+    EVP_MD_CTX_reset(context);
+    if (EVP_DigestSignInit(context, &details, plain ? NULL : EVP_sha256(), NULL, key) <= 0)
+        return 0;
+    if (pss && EVP_PKEY_CTX_set_rsa_padding(details, RSA_PKCS1_PSS_PADDING) <= 0)
+        return 0;
+    return EVP_DigestSign(context, signature, &size, text, sizeof text) > 0;
+}
+
+/* Sign something, to see whether the key answers in this process.  A token may permit RSA keys PSS alone. */
+static int culvert_key_signs(EVP_PKEY *key)
+{
+    size_t size = (size_t)EVP_PKEY_get_size(key);
+    unsigned char *signature = OPENSSL_malloc(size);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int done = signature && context &&
+               (signs(context, key, 0, signature, size) ||
+                (EVP_PKEY_is_a(key, "RSA") && signs(context, key, 1, signature, size)));
+    EVP_MD_CTX_free(context);
+    OPENSSL_free(signature);
+    return done;
+}
+
 #ifndef OPENSSL_NO_ENGINE
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"

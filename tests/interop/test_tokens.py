@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.daemon.scene import ask, ask_once, connect, echoing, reload, workers
 from tests.interop.conftest import run
 from tests.pki import Pki
 from tests.proxies import Kind, Proxy, need, running
+from tests.proxies.running import reserved_port
 from tests.tls.test_passphrases import in_terminal
 from tests.tokens import PIN, Token, token, uri
 
@@ -142,6 +145,47 @@ def test_an_authority_of_the_token_is_trusted(pki: Pki, token: Token, tmp_path: 
             ask(tunnel)
         with pytest.raises((ssl.SSLError, OSError)):
             ask_once(pki, proxy.address)  # without a certificate
+
+
+def test_a_daemon_in_the_background_finds_new_keys_of_the_token_at_a_reload(
+    pki: Pki, token: Token, tmp_path: Path
+) -> None:
+    """Its supervisor, too, is a fork of the process that has opened the token."""
+    with echoing() as echo, reserved_port() as port:
+        file = tmp_path / "culvert.conf"
+        top = f"syslog = no\noutput = {tmp_path}/log\npid = {tmp_path}/pid\n{token.engine()}[web]\n"
+        section = server_lines(uri("server")).replace("@PORT@", str(port))
+        text = top + section.replace("@ECHO@", str(echo.port))
+        file.write_text(text)
+        assert run(sys.executable, "-m", "culvert", file).returncode == 0
+        pid = int((tmp_path / "pid").read_text())
+        handle = os.pidfd_open(pid)
+        try:
+            ask_once(pki, ("127.0.0.1", port))
+            file.write_text(text.replace(uri("server"), uri("server-rsa")))
+            os.kill(pid, signal.SIGHUP)
+            deadline = time.monotonic() + 15
+            wanted = pki.server_rsa.pem.strip()
+            while ssl.get_server_certificate(("127.0.0.1", port)).encode().strip() != wanted:
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            ask_once(pki, ("127.0.0.1", port))
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            assert select.select([handle], [], [], 15)[0]
+            os.close(handle)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_token_out_of_the_reach_of_the_workers_stops_the_start(
+    pki: Pki, token: Token, tmp_path: Path
+) -> None:
+    top = f"foreground = yes\nsyslog = no\nsetuid = nobody\nsetgid = nogroup\n{token.engine()}"
+    section = f"cert = {pki.server.cert}\nkey = {uri('server')}"
+    file = Path(configuration(tmp_path, top, section))
+    file.write_text(file.read_text().replace("127.0.0.1:1\n", "127.0.0.1:0\n"))
+    done = run(sys.executable, "-m", "culvert", file)
+    assert done.returncode == 1
+    assert b"Service [s0]: its token cannot be used with the rights of a worker: " in done.stderr
 
 
 CHECK = "import sys; from culvert.cli.main import main; sys.exit(main(sys.argv[1:]))"

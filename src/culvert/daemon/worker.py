@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 from culvert.daemon import channel
 from culvert.daemon.channel import Order
 from culvert.engine import EngineLoop
+from culvert.errors import TlsError
 from culvert.observe.ids import Ids
-from culvert.observe.log import EMERG
+from culvert.observe.log import EMERG, ERR
 from culvert.observe.outlet import Outlet
 from culvert.tunnel.plan import ServicePlan
 from culvert.tunnel.service import RunningService
@@ -51,11 +52,26 @@ def run(
     first: this worker does what only one of them may do: it runs programs that are a near end, and fetches
     the OCSP responses that all workers staple.
     """
+    if not _keys_work(plans, outlet):
+        return 1
     worker = Worker(orders, outlet)
     worker.start(plans, doors, ids, first=first)
     if first:
         worker.fetch(plans)
     return worker.serve()
+
+
+def _keys_work(plans: Sequence[ServicePlan], outlet: Outlet) -> bool:
+    """Whether the tokens can be reached from this process, with its rights and its root."""
+    for plan in plans:
+        try:
+            plan.policy.try_keys()
+        except TlsError as error:
+            reason = "; ".join(dict.fromkeys(error.reasons)) or error.doing
+            failure = f"its token cannot be used with the rights of a worker: {reason}"
+            outlet.log.write(ERR, f"Service [{plan.service.name}]: {failure}")
+            return False
+    return True
 
 
 class Worker:

@@ -47,10 +47,12 @@ def name_key(name: Any) -> NameKey:
 class PrivateKey:
     """A private key in OpenSSL's memory; never printed, never pickled."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "in_token")
 
-    def __init__(self, key: Any) -> None:
+    def __init__(self, key: Any, *, in_token: bool = False) -> None:
+        """in_token: this is a handle of a key that an engine holds."""
         self._key = ffi.gc(key, lib.EVP_PKEY_free)
+        self.in_token = in_token
 
     @classmethod
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None) -> Self:
@@ -60,6 +62,11 @@ class PrivateKey:
         with _Reader(pem) as bio:
             key = lib.PEM_read_bio_PrivateKey(bio, ffi.NULL, _password(), given)
         return cls(check_pointer(key, "read the private key"))
+
+    def sign_something(self) -> None:
+        """See whether the key can be used, in this process and now.  Raises TlsError."""
+        begin()
+        check(lib.culvert_key_signs(self._key), "sign with a key")
 
     @property
     def kind(self) -> str:

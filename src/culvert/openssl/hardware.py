@@ -67,7 +67,7 @@ class TokenEngine:
             lib.culvert_engine_asks(self._engine, method, data)
             key = lib.culvert_engine_key(self._engine, ffi.new("char[]", _raw(name)), method, data)
             lib.culvert_engine_asks(self._engine, method, ffi.NULL)
-        return PrivateKey(check_pointer(key, "load a key of an engine"))
+        return PrivateKey(check_pointer(key, "load a key of an engine"), in_token=True)
 
     def certificate(self, name: str, answer: Answer) -> Certificate:
         """A certificate that the engine's token holds.  Raises TlsError."""

@@ -57,6 +57,7 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
         ocsp=ocsp,
         stapled=stapled,
         told=told,
+        token_keys=tuple(each.key for each in identities if each.key.in_token),
     )
 
 

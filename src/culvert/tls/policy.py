@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from culvert.errors import ConfigWarning
 from culvert.observe.log import DEBUG, INFO
-from culvert.openssl import Context, Session
+from culvert.openssl import Context, PrivateKey, Session
 from culvert.openssl._callbacks import Report
 from culvert.openssl.keys import tell_keys
 from culvert.openssl.protocols import tell_protocols
@@ -32,7 +32,8 @@ class TlsPolicy:
     """
 
     __slots__ = (
-        "_context", "_fleet", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_told",
+        "_context", "_fleet", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_token_keys",
+        "_told",
         "ocsp", "redirects", "requires", "server", "stapled", "verifies", "warnings",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class TlsPolicy:
         ocsp: PeerOcsp | None = None,
         stapled: tuple[Stapled, ...] = (),
         told: tuple[Line, ...] = (),
+        token_keys: tuple[PrivateKey, ...] = (),
     ) -> None:
         self._context = context
         self._name = name
@@ -66,6 +68,12 @@ class TlsPolicy:
         self.ocsp = ocsp
         self.stapled = stapled
         self._told = told
+        self._token_keys = token_keys
+
+    def try_keys(self) -> None:
+        """Let each key in a token sign, which opens the token in this process.  Raises TlsError."""
+        for key in self._token_keys:
+            key.sign_something()
 
     @property
     def silent_context(self) -> Context | None:

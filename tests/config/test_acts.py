@@ -66,7 +66,7 @@ def test_a_list_of_a_section_has_the_lines_of_the_section() -> None:
 )
 def test_an_engine_that_no_line_opens_is_refused(top: str, section: str) -> None:
     with pytest.raises(
-        ConfigErrors, match=r"^conf:[38]: engine(Num: Illegal engine number|Id: Engine ID not)"
+        ConfigErrors, match=r"^conf:[37]: engine(Num: Illegal engine number|Id: Engine ID not)"
     ):
         service(top, section)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from tests.daemon.scene import PATIENCE, context, culvert, reload, rewrite
 from tests.pki import Identity, Pki
 from tests.proxies.running import Proxy
+from tests.signs import Sign, dead_port, signs
 
 pytestmark = pytest.mark.integration
 
@@ -21,52 +19,6 @@ VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3
 SECRETS = f"ticketKeySecret = {'5a' * 32}\nticketMacSecret = {'a5' * 32}\n"
 TIMES = 4
 """Connections with one session; twice as many as workers."""
-
-
-class Sign:
-    """A service that says its name to everybody."""
-
-    def __init__(self, name: bytes) -> None:
-        self._name = name
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            with sock:
-                sock.settimeout(PATIENCE)
-                sock.sendall(self._name)
-                sock.shutdown(socket.SHUT_WR)
-                while sock.recv(100):
-                    pass
-
-
-@contextmanager
-def signs() -> Iterator[tuple[Sign, Sign]]:
-    inside, outside = Sign(b"inside"), Sign(b"outside")
-    try:
-        yield inside, outside
-    finally:
-        inside.close()
-        outside.close()
-
-
-def dead_port() -> int:
-    """One on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def configuration(pki: Pki, places: tuple[Sign, Sign], ca: Path, lists: Path, more: str = "") -> str:

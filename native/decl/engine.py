@@ -76,6 +76,7 @@ FUNCTIONS = """
 struct engine *engine_new(int with_alarm);
 void engine_free(struct engine *engine);
 int engine_run(struct engine *engine, int timeout);
+void timers_set_alarm(struct engine *engine);
 int engine_watch(struct engine *engine, int fd, uint32_t events, int change);
 int engine_unwatch(struct engine *engine, int fd);
 

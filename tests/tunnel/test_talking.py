@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from asyncio import StreamReader as Reader
@@ -10,6 +11,7 @@ from asyncio import StreamWriter as Writer
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 import culvert
 from culvert import Address, Service
@@ -19,12 +21,18 @@ SECONDS = 20.0
 Serve = Callable[[Reader, Writer], Awaitable[None]]
 
 
-def run(main: Awaitable[None]) -> None:
+LOOPS = {"engine": culvert.EngineLoop, "asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+# uvloop keeps a pipe for the whole process from its first loop on; it is no test's to close.
+uvloop.new_event_loop().close()
+
+
+def run(main: Awaitable[None], loop: str = "engine") -> None:
     async def bounded() -> None:
         async with asyncio.timeout(SECONDS):
             await main
 
-    with asyncio.Runner(loop_factory=culvert.EngineLoop) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(bounded())
 
 
@@ -158,3 +166,101 @@ def test_a_peer_that_drips_octets_is_ended_within_the_busy_time(
 
     run(main())
     assert "TIMEOUTbusy exceeded: sending reset" in caplog.text
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_says_nothing_is_ended_on_every_loop(
+    pki: Pki, caplog: pytest.LogCaptureFixture, loop: str
+) -> None:
+    """Nothing else happens on the loop that would make the engine look at its timers."""
+    caplog.set_level(logging.DEBUG, "culvert")
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        async with asyncio.timeout(SECONDS / 4):
+            assert await _answered(pki, serve, timeout_busy=0.2) is ConnectionResetError
+
+    run(main(), loop)
+    assert "TIMEOUTbusy exceeded: sending reset" in caplog.text
+
+
+# Server mode
+
+
+async def _ended(pki: Pki, protocol: str, write: Serve, **options: object) -> object:
+    """How a server of the protocol ends a client in clear: what it answered, or the exception."""
+
+    async def greet(reader: Reader, writer: Writer) -> None:
+        writer.write(b"200 hello\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as far:
+        service = Service(
+            name="server",
+            accept=(Address.parse("127.0.0.1:0"),),
+            connect=(Address.parse(f"127.0.0.1:{far.sockets[0].getsockname()[1]}"),),
+            cert=(str(pki.server.both),),
+            protocol=protocol,
+            debug=7,
+            **options,  # type: ignore[arg-type]
+        )
+        async with culvert.open_tunnel(service) as tunnel:
+            reader, writer = await asyncio.open_connection("127.0.0.1", tunnel.port)
+            writing = asyncio.ensure_future(write(reader, writer))
+            try:
+                return await reader.read()
+            except OSError as error:
+                return type(error)
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                writer.close()
+
+
+async def _endless_line(_reader: Reader, writer: Writer) -> None:
+    while True:
+        writer.write(b"A" * 65_536)
+        await writer.drain()
+
+
+async def _endless_commands(_reader: Reader, writer: Writer) -> None:
+    while True:
+        writer.write(b"X\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)  # every command in time
+
+
+async def _early_end(_reader: Reader, writer: Writer) -> None:
+    writer.write(b"START")
+    writer.write_eof()
+
+
+async def _farewell(_reader: Reader, writer: Writer) -> None:
+    writer.write(b"QUIT\r\n")
+
+
+@pytest.mark.parametrize(
+    ("write", "expected", "line"),
+    [
+        (_endless_line, ConnectionResetError, "Line too long"),
+        (_endless_commands, ConnectionResetError, "TIMEOUTbusy exceeded"),
+        (_early_end, ConnectionResetError, "Unexpected socket close after 5 byte(s)"),
+        (_farewell, b"200 hello\r\n205 Closing connection\r\n", "Connection closed: 0 byte(s)"),
+    ],
+)
+def test_a_client_that_does_not_come_to_the_point_is_ended(
+    pki: Pki, caplog: pytest.LogCaptureFixture, write: Serve, expected: object, line: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "culvert")
+
+    async def main() -> None:
+        assert await _ended(pki, "nntp", write, timeout_busy=0.3) == expected
+
+    run(main())
+    assert line in caplog.text

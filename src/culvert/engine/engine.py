@@ -68,6 +68,8 @@ class Engine:
         status: int = lib.engine_run(self.cdata, timeout)
         if self.cdata.decision_count:
             self._dispatch()
+            if self._loop is not None and self.cdata is not None:
+                lib.timers_set_alarm(self.cdata)  # for the timers of what was decided
         return status
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -92,6 +92,21 @@ def test_an_answer_that_was_cut_says_nothing(pki: Pki, length: int) -> None:
         read(pki, answer(pki.server, pki.root)[:length])
 
 
+def test_no_octet_of_an_answer_can_be_changed_to_another_effect(pki: Pki) -> None:
+    der = answer(pki.server, pki.root, "revoked")
+    right = read(pki, der)
+    for position in range(len(der)):
+        for bit in (0x01, 0x80):
+            spoilt = der[:position] + bytes((der[position] ^ bit,)) + der[position + 1 :]
+            try:
+                assert read(pki, spoilt) == right, (
+                    position,
+                    bit,
+                )  # what nobody signs, and nothing depends on
+            except BadAnswer:
+                continue
+
+
 def test_a_nonce_has_to_come_back(pki: Pki) -> None:
     context = Context(server=False)
     context.trust([cert(pki.root)])

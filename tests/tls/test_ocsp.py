@@ -352,4 +352,6 @@ def test_peerocsp_is_not_made_where_nobody_is_asked(pki: Pki) -> None:
     assert server_policy(pki).ocsp is None
     assert tls.build(server(pki)).ocsp is None
     assert tls.build(client(ca_file=str(pki.ca), verify_peer=True)).ocsp is None
-    assert isinstance(server_policy(pki, ocsp_aia=True).ocsp, PeerOcsp)
+    asking = server_policy(pki, ocsp_aia=True, debug=4)
+    assert isinstance(asking.ocsp, PeerOcsp)
+    assert asking.silent_context is None  # nobody gets past the judge by standing orders

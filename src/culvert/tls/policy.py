@@ -79,7 +79,7 @@ class TlsPolicy:
     def silent_context(self) -> Context | None:
         """The context of a server whose handshakes have nothing to tell and nothing to choose, else None."""
         judges = self.verifies and not self._context.verifies_silently
-        silent = self.server and not judges and self._fleet is None
+        silent = self.server and not judges and self._fleet is None and self.ocsp is None
         return self._context if silent else None
 
     def session(self, destination: str | None = None, report: Report | None = None) -> Session:

@@ -26,7 +26,6 @@ ASKING = {
     "protocolHeader": "A: b",
     "setgid": "1",
     "setuid": "1",
-    "transparent": "source",
     "transport": "udp",
 }
 HARMLESS = {"taskbar"}  # whatever it says, there is no icon

@@ -183,7 +183,7 @@ def _unix_path(text: str) -> str:
 def _host(host: str, text: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if not host.strip(":"):
+    if not host.strip(":") and host != "::":
         raise BadValue(f'no host in "{text}": write host:port, or only the port')
     if any(each.isspace() for each in host):
         raise BadValue(f'a blank in the host name "{host}"')

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from culvert.config.model import Service
 from culvert.errors import SystemRefusal
-from culvert.net import addresses, sockets
+from culvert.net import addresses, sockets, transparent
 from culvert.net.addresses import Endpoint
 
 Say = Callable[[int, str], object]
@@ -229,6 +229,9 @@ def _port_zero(wanted: Endpoint) -> bool:
 def _set_inherited(service: Service, listening: Listening, say: Say) -> None:
     """The `l` options that accepted sockets will inherit; a failure costs a warning and not the service."""
     options = sockets.inherited(sockets.compile(service.socket, "l"))
+    if service.transparent in ("destination", "both"):
+        for sock in listening.sockets:
+            transparent.permit(sock)
     try:
         for sock in listening.sockets:
             sockets.apply(sock, options)

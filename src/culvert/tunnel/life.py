@@ -170,7 +170,7 @@ class Tunnel:
         service = self._service
         far_end = service.elsewhere if self.redirected else service.far_end
         target = self._talking.target if self._talking is not None and not self.redirected else None
-        return await far_end.dial(self.carrier, service.level, self.say, target)
+        return await far_end.dial(self.carrier, service.level, self.say, self.client, target)
 
     async def _negotiate(self, begin: Begin | None) -> None:
         """Hold one script of the service's protocol, if it has one here."""

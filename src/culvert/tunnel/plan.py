@@ -21,6 +21,7 @@ from culvert.tunnel.program import Program
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Hooks
+    from culvert.tunnel.passing import Passing
 
 Say = Callable[[int, str], None]
 
@@ -36,6 +37,7 @@ class ServicePlan:
     them.
     hooks: the scripts of its protocol, None when it speaks none.
     admission: who is let in; None when everybody is.
+    passing: which addresses are passed through, None when none are.
     sessiond: where its sessions are shared with other machines.
     program: what `exec` names, None when it names nothing.
     """
@@ -51,6 +53,7 @@ class ServicePlan:
     admission: admission.Admission | None = None
     sessiond: sharing.Place | None = None
     program: Program | None = None
+    passing: Passing | None = None
 
     @property
     def far_program(self) -> Program | None:
@@ -122,12 +125,21 @@ def plan_service(
         _admission(service, say, earlier),
         sharing.place_of(service),
         program,
+        passing=_passing(service),
     )
 
 
 def _admission(service: Service, say: Say, earlier: ServicePlan | None) -> admission.Admission | None:
     before = earlier.admission if earlier else None
     return admission.prepare(service, say, before.seats if before else None)
+
+
+def _passing(service: Service) -> Passing | None:
+    if service.transparent == "none":
+        return None
+    from culvert.tunnel.passing import passing  # only services that use it pay for the import
+
+    return passing(service)
 
 
 def _hooks(service: Service) -> Hooks | None:

@@ -184,6 +184,8 @@ class RunningService:
             return
         if plan.accept_options or plan.sources or plan.hooks is not None or self.gate is not None:
             return
+        if plan.passing is not None:
+            return
         self._route.order(
             context,
             plan.destinations[0].packed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from culvert.config.model import Service
@@ -65,8 +66,25 @@ def _can_start(service: Service) -> bool:
     return service.sni is not None and not service.client
 
 
+def _transparent(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.transparent == "none":
+        return
+    if not sys.platform.startswith("linux"):
+        yield "transparent", "Selected transparent proxy mode is not available"
+    if service.accept and all(each.path is not None for each in service.accept):
+        yield "transparent", "clients of a Unix socket have no address to pass through"
+    if service.transparent == "destination":
+        return
+    if service.exec is not None and service.connect:
+        yield "transparent", "the program of the section has no address to connect from"
+    if case.options.setuid is not None and service.local is None:
+        yield "transparent", "foreign addresses need root: this does not go together with setuid"
+
+
 RULES: tuple[Rule, ...] = (
     (("accept", "connect", "exec", "sni", "transparent", "protocol", "client"), _two_ends),
     (("exec", "exec_args", "pty", "retry", "connect", "protocol", "transparent"), _program),
     ((), _one_connection),
+    (("accept", "exec", "local", "transparent"), _transparent),
 )

@@ -106,7 +106,6 @@ class Endpoints:
         TRANSPARENT,
         "none",
         "Connect from the address of the client, to the address that the client meant, or both.",
-        missing=not_yet("addresses are not passed through"),
     )
 
 

@@ -8,6 +8,7 @@ from culvert.openssl import Context
 from culvert.openssl.certificates import Parameters
 from culvert.openssl.keys import use_keys
 from culvert.openssl.protocols import use_protocols
+from culvert.tls.announcing import setting_lines
 from culvert.tls.faults import Faults
 from culvert.tls.identity import Identity, load_identities
 from culvert.tls.names import client_name
@@ -56,7 +57,7 @@ def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chain
         warnings=faults.settle(),
         ocsp=ocsp,
         stapled=stapled,
-        told=told,
+        told=(*setting_lines(service, context), *faults.lines, *told),
         token_keys=tuple(each.key for each in identities if each.key.in_token),
     )
 

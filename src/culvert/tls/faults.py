@@ -18,6 +18,11 @@ class Faults:
         self.service = service
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigWarning] = []
+        self.lines: list[tuple[int, str]] = []
+
+    def tell(self, level: int, text: str) -> None:
+        """Note a line for the log of a start that succeeds."""
+        self.lines.append((level, text))
 
     def refuse(self, attribute: str, reason: str, near: str | None = None, *, number: int = -1) -> None:
         """Note an error at the line of an option; ``number``: of one of its values, counted from 0."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from culvert.observe.log import DEBUG, INFO
 from culvert.openssl import Certificate, PrivateKey
 from culvert.openssl.certificates import Parameters
 from culvert.tls.faults import Faults
@@ -60,12 +61,18 @@ def load_identities(
     sources = _open(faults, "cert", service.cert, passphrases, engine)
     found = _Found([], [], [])
     for source in sources:
-        found.certificates.extend(source.certificates(faults))
+        certificates = list(source.certificates(faults))
+        if certificates:
+            faults.tell(INFO, f"Certificate loaded from: {source.name}")
+        found.certificates.extend(certificates)
         found.parameters.extend((block, source.name) for block in source.parameters())
     key_sources = _open(faults, "key", (service.key,), passphrases, engine) if service.key else sources
     attribute = "key" if service.key else "cert"
     for source in key_sources:
-        found.keys.extend((key, attribute, source.name) for key in source.keys(faults, attribute))
+        keys = [(key, attribute, source.name) for key in source.keys(faults, attribute)]
+        if keys:
+            faults.tell(INFO, f"Private key loaded from: {source.name}")
+        found.keys.extend(keys)
     if sources and key_sources and not faults.errors:
         _check_keys_present(faults, found, attribute)
     identities = tuple(_identities(faults, found))
@@ -121,6 +128,7 @@ def _identities(faults: Faults, found: _Found) -> Iterable[Identity]:
         else:
             kinds.add(key.kind)
             above = chain_above(leaf, found.certificates)
+            faults.tell(DEBUG, "Private key check succeeded")
             _look_at_leaf(faults, leaf)
             for each in above:
                 _look_at_dates(faults, each)

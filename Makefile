@@ -63,6 +63,10 @@ check: dev style  ## lint, types, rings, sizes and unit tests: fast, and without
 test: peers dev style  ## everything that CI runs
 	@$(PYTEST) -n $(JOBS) --dist loadgroup
 
+.PHONY: scan
+scan: peers dev  ## let sslscan and testssl look at a server with defaults (some minutes)
+	@CULVERT_SCAN=1 $(PYTEST) -rP tests/interop/test_scanners.py
+
 .PHONY: bench
 bench: peers dev  ## measure the CPU and memory of culvert and its peers
 	@$(PY) -m bench $(BENCH)

@@ -108,10 +108,12 @@ def verified(pki: Pki) -> dict[str, str]:
     return {"CAfile": str(pki.ca), "verifyChain": "yes", "checkHost": "localhost", "sni": "localhost"}
 
 
-def run(name: str, *arguments: str | Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(
+    name: str, *arguments: str | Path, data: bytes = b"", seconds: float = SECONDS
+) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end with ``data`` as its standard input."""
     command = [need_program(name), *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, timeout=SECONDS, check=False)
+    return subprocess.run(command, input=data, capture_output=True, timeout=seconds, check=False)
 
 
 @contextmanager

@@ -234,3 +234,22 @@ def test_a_version_that_the_level_forbids_is_warned_of(pki: Pki) -> None:
     (warning,) = tls.build(server(pki, ssl_version="TLSv1.1")).warnings
     assert "`securityLevel = 0` only" in warning.reason
     assert tls.build(server(pki, ssl_version="TLSv1.1", security_level=0)).warnings == ()
+
+
+@pytest.mark.parametrize(("options", "chosen"), [((), "AES256"), (("-CIPHER_SERVER_PREFERENCE",), "AES128")])
+def test_a_server_chooses_the_cipher_unless_told_otherwise(
+    pki: Pki, options: tuple[str, ...], chosen: str
+) -> None:
+    ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+    near = tls.build(client(ciphers=ciphers, ssl_version_max="TLSv1.2"))
+    far = tls.build(server(pki, options=options))
+    ends = connect(near, far)
+    assert chosen in ends[0].session.cipher
+    part(*ends)
+
+
+def test_a_client_without_aes_in_hardware_gets_chacha(pki: Pki) -> None:
+    ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384"
+    ends = connect(tls.build(client(ciphers=ciphers, ssl_version_max="TLSv1.2")), tls.build(server(pki)))
+    assert "CHACHA20" in ends[0].session.cipher
+    part(*ends)

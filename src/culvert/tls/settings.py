@@ -32,6 +32,12 @@ NOT_OF_FIPS = ("X25519", "X448")
 COMPRESSION_UP_TO = 1
 """The highest security level at which OpenSSL compresses (SSL_CTX_set_security_level(3))."""
 
+OWN_ORDER = frozenset(("CIPHER_SERVER_PREFERENCE", "PRIORITIZE_CHACHA"))
+"""A server takes the best cipher of its own list, and ChaCha20 for clients that put it first.
+
+`options = -CIPHER_SERVER_PREFERENCE` leaves the choice to the client.
+"""
+
 TOO_OLD = ("SSLv3", "TLSv1", "TLSv1.1")
 """Versions whose signatures (SHA-1) OpenSSL 3 takes for weaker than any level but 0."""
 
@@ -98,6 +104,8 @@ def _set_switches(faults: Faults, context: Context) -> None:
             faults.refuse("options", f"{VERSION} does not know {name}", known)
         if name in KERNEL_TLS:  # of a program; a file has been refused at its line
             faults.refuse("options", f"{name} {KERNEL_TLS_REFUSED}")
+    if not service.client:
+        context.set_options(_mask(OWN_ORDER))
     context.set_options(_mask(service.options_set), _mask(service.options_cleared))
     if in_force().compression:
         _compress(faults, context)

@@ -30,6 +30,7 @@ OPTIONS = (
 INCLUDES = """
 #include <string.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 """
 
@@ -160,7 +161,8 @@ void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int);
 
 SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
-void culvert_recheck_tickets(SSL_CTX *, int);
+void culvert_recheck_tickets(SSL_CTX *, int, int);
+int culvert_token(SSL *, unsigned char *);
 int culvert_session_is_current(SSL_SESSION *);
 int culvert_vouch(SSL *);
 int culvert_is_vouched_for(SSL_SESSION *);
@@ -264,15 +266,50 @@ static int culvert_is_vouched_for(SSL_SESSION *session)
 {
     void *mark = NULL;
     size_t size = 0;
-    return session && SSL_SESSION_get0_ticket_appdata(session, &mark, &size) && size == sizeof VOUCHED &&
-           !memcmp(mark, VOUCHED, size);
+    return session && SSL_SESSION_get0_ticket_appdata(session, &mark, &size) && size >= sizeof VOUCHED &&
+           !memcmp(mark, VOUCHED, sizeof VOUCHED);
 }
 
+/* A name for the session that goes where the mark goes, and stays when the session is renewed; what happened
+ * to its connections is remembered by it. */
+enum { TOKEN = 16 };
+
+static int name_session(SSL_SESSION *session)
+{
+    unsigned char named[sizeof VOUCHED + TOKEN];
+    void *mark = NULL;
+    size_t size = 0;
+    if (!session || !SSL_SESSION_get0_ticket_appdata(session, &mark, &size))
+        return 0;
+    if (size && size != sizeof VOUCHED)
+        return 1; /* it has one */
+    if (size)
+        memcpy(named, mark, size);
+    return RAND_bytes(named + size, TOKEN) > 0 &&
+           SSL_SESSION_set1_ticket_appdata(session, named, size + TOKEN);
+}
+
+/* Copy the TOKEN octets of a connection's session; 0 when it has none. */
+static int culvert_token(SSL *ssl, unsigned char *token)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+    void *mark = NULL;
+    size_t size = 0;
+    if (!session || !SSL_SESSION_get0_ticket_appdata(session, &mark, &size))
+        return 0;
+    if (size != TOKEN && size != sizeof VOUCHED + TOKEN)
+        return 0;
+    memcpy(token, (unsigned char *)mark + size - TOKEN, TOKEN);
+    return 1;
+}
+
+enum duty { MARKED_ONLY = 1, NAMED = 2 };
+
 static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
-                                       size_t name_size, SSL_TICKET_STATUS status, void *marked_only)
+                                       size_t name_size, SSL_TICKET_STATUS status, void *duties)
 {
     int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    int passed = !marked_only || culvert_is_vouched_for(session);
+    int passed = !((uintptr_t)duties & MARKED_ONLY) || culvert_is_vouched_for(session);
     (void)ssl, (void)name, (void)name_size;
     if (!opened)
         ERR_clear_error(); /* to SSL_get_error(3) a strange ticket is a failure of the handshake */
@@ -281,16 +318,16 @@ static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
-static int ticket_closing(SSL *ssl, void *unused)
+static int ticket_closing(SSL *ssl, void *duties)
 {
-    (void)ssl, (void)unused;
-    return 1;
+    return !((uintptr_t)duties & NAMED) || name_session(SSL_get_session(ssl));
 }
 
-/* marked_only: open none but those of peers that have passed all checks. */
-static void culvert_recheck_tickets(SSL_CTX *context, int marked_only)
+/* marked_only: open none but those of peers that have passed all checks.  named: give each a token. */
+static void culvert_recheck_tickets(SSL_CTX *context, int marked_only, int named)
 {
-    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, marked_only ? context : NULL);
+    uintptr_t duties = (marked_only ? MARKED_ONLY : 0) | (named ? NAMED : 0);
+    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, (void *)duties);
 }
 
 static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid,

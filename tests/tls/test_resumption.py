@@ -330,7 +330,7 @@ def test_a_session_expires_after_its_time(pki: Pki) -> None:
 
 
 def test_no_limit_of_time_is_a_week(pki: Pki) -> None:
-    assert resumption._timeout(server(pki, session_cache_timeout=None)) == 7 * 24 * 3600
+    assert resumption.lifetime(server(pki, session_cache_timeout=None)) == 7 * 24 * 3600
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 31, "x" * 32, "x" * 33, "y" * 500, "ż" * 20, ""])

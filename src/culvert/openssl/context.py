@@ -62,6 +62,7 @@ class Context:
         self._store: SessionStore | None = None
         self._memory: SessionMemory | None = None
         self.redirects = False
+        self.names_sessions = False
         self.verifies_silently = False
         self._watched = not server
         self.ask: Ask | None = None
@@ -273,7 +274,12 @@ class Context:
         mode = lib.SSL_SESS_CACHE_SERVER | lib.SSL_SESS_CACHE_NO_INTERNAL
         lib.SSL_CTX_set_session_cache_mode(self._ctx, mode)
         lib.culvert_ask_python_about_sessions(self._ctx, 1)
-        lib.culvert_recheck_tickets(self._ctx, self.redirects)
+        lib.culvert_recheck_tickets(self._ctx, self.redirects, self.names_sessions)
+
+    def name_sessions(self) -> None:
+        """Give every session a name that its tickets carry (Session.token)."""
+        self.names_sessions = True
+        lib.culvert_recheck_tickets(self._ctx, self.redirects, self.names_sessions)
 
     def remember_sessions(self, memory: SessionMemory) -> None:
         """Hand a client's new sessions to ``memory``."""

@@ -297,6 +297,16 @@ class Session:
         return bool(lib.culvert_is_vouched_for(lib.SSL_get_session(self._live())))
 
     @property
+    def token(self) -> bytes:
+        """By what a server remembers a session: a name that its tickets carry from one to the next, else the
+        id; empty when it has neither.
+
+        Tickets carry names where Context.name_sessions() said so.
+        """
+        name = ffi.new("unsigned char[16]")
+        return bytes(ffi.buffer(name)) if lib.culvert_token(self._live(), name) else self.id
+
+    @property
     def verify_result(self) -> int:
         """X509_V_OK (0), or the last error of the verification, also one that was passed over."""
         return int(lib.SSL_get_verify_result(self._live()))

@@ -108,6 +108,10 @@ class TlsPolicy:
         """Use the ticket keys of this moment; seconds until they are others, None for never."""
         return None if self._keys is None else self._keys.turn()
 
+    def name_sessions(self) -> None:
+        """Have the sessions of a server named, so that something can be remembered of them."""
+        self._context.name_sessions()
+
     @property
     def ticket_keys(self) -> TicketKeys | None:
         """What seals a server's tickets, where that changes with time."""

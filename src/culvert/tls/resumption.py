@@ -63,7 +63,7 @@ def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chai
     if not (service.client and service.psk_secrets):  # OpenSSL makes a client's key a session without context
         with faults.about("service", "the session context cannot be set"):
             context.set_session_context(name)
-    timeout = _timeout(service)
+    timeout = lifetime(service)
     if not service.session_resume or not timeout:
         context.refuse_resumption()
         return Resumption()
@@ -88,7 +88,8 @@ def _share(service: Service, context: Context, timeout: int) -> FleetStore | Non
     return share(context, near, timeout)
 
 
-def _timeout(service: Service) -> int:
+def lifetime(service: Service) -> int:
+    """Seconds for which a session may be resumed."""
     wanted = service.session_cache_timeout
     return LONGEST if wanted is None else min(int(wanted), LONGEST)
 
@@ -138,7 +139,7 @@ def _ticket_keys(faults: Faults, context: Context, name: bytes, chains: Chains) 
         if key is None and mac is None:
             shared = isinstance(service.sessiond, RedisPlace)
             known = name if shared else name + _shown(context)
-            chain = chains.chain(known, service.ticket_rotation, _timeout(service), shared=shared)
+            chain = chains.chain(known, service.ticket_rotation, lifetime(service), shared=shared)
             return TicketKeys(context, chain, name)
         if key is None or mac is None:
             set_one = "ticket_mac_secret" if key is None else "ticket_key_secret"

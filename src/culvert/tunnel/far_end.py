@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from culvert.engine import Carrier, DialFailed
@@ -16,6 +16,10 @@ from culvert.tunnel.dialling import Dialler, failure_line
 from culvert.tunnel.plan import Say, ServicePlan
 
 _NO_MORE: Final = "No more addresses to connect"
+
+
+Prefer = Callable[[Sequence[Endpoint]], Endpoint | None]
+"""Takes the addresses of a far end, gives one of them or None."""
 
 
 class Unreachable(TunnelError):
@@ -51,14 +55,17 @@ class FarEnd:
         say: Say,
         client: bytes,
         instead: Sequence[Endpoint] | None = None,
+        prefer: Prefer | None = None,
     ) -> Endpoint:
         """Connect the carrier's far side, and say whereto.  Raises Unreachable when every address failed.
 
         logged: the level up to which there is a log; say: takes its lines.  client: its packed address.
-        instead: where to connect to instead of the far end of the configuration.
+        instead: where to connect to instead of the far end of the configuration.  prefer: finds the address
+        to begin with, if any.
         """
         found = await self._destinations(carrier, say) if instead is None else instead
-        for endpoint in self._in_turn(found, say):
+        first = None if prefer is None else prefer(found)
+        for endpoint in self._in_turn(found, say) if first is None else _beginning_with(first, found):
             try:
                 failure = await self._dialler.connect(carrier, endpoint, client, logged, say)
             except LookupError:
@@ -102,3 +109,9 @@ class FarEnd:
         first = next(self._turns) % len(endpoints)
         say(INFO, f"failover: round-robin, starting at entry #{first}")
         return (*endpoints[first:], *endpoints[:first])
+
+
+def _beginning_with(first: Endpoint, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+    """These in the order of a ring."""
+    at = endpoints.index(first)
+    return (*endpoints[at:], *endpoints[:at])

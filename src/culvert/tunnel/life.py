@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Coroutine, Iterable
 from errno import EAGAIN
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from culvert.engine import (
@@ -170,7 +171,13 @@ class Tunnel:
         service = self._service
         far_end = service.elsewhere if self.redirected else service.far_end
         target = self._talking.target if self._talking is not None and not self.redirected else None
-        return await far_end.dial(self.carrier, service.level, self.say, self.client, target)
+        kept, session = service.plan.persistence, self.session
+        if kept is None or session is None or self.redirected or target is not None:
+            return await far_end.dial(self.carrier, service.level, self.say, self.client, target)
+        prefer = partial(kept.preferred, session, say=self.say)
+        endpoint = await far_end.dial(self.carrier, service.level, self.say, self.client, prefer=prefer)
+        kept.remember(session, endpoint, self.say)
+        return endpoint
 
     async def _negotiate(self, begin: Begin | None) -> None:
         """Hold one script of the service's protocol, if it has one here."""

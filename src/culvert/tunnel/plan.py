@@ -16,7 +16,7 @@ from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
-from culvert.tunnel import admission, sharing
+from culvert.tunnel import admission, persistence, sharing
 from culvert.tunnel.program import Program
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ServicePlan:
     hooks: the scripts of its protocol, None when it speaks none.
     admission: who is let in; None when everybody is.
     passing: which addresses are passed through, None when none are.
+    persistence: leads a client back to the backend that it had.
     sessiond: where its sessions are shared with other machines.
     program: what `exec` names, None when it names nothing.
     """
@@ -54,6 +55,7 @@ class ServicePlan:
     sessiond: sharing.Place | None = None
     program: Program | None = None
     passing: Passing | None = None
+    persistence: persistence.Persistence | None = None
 
     @property
     def far_program(self) -> Program | None:
@@ -113,10 +115,11 @@ def plan_service(
         program = Program.of(service, log_on_stderr=log_on_stderr)
     except SystemRefusal as refusal:
         raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
+    destinations = _destinations(service, service.connect, "connect", say)
     return ServicePlan(
         service,
         policy,
-        _destinations(service, service.connect, "connect", say),
+        destinations,
         _destinations(service, service.redirect, "redirect", say),
         _sources(service),
         SocketOptions(dial_options),
@@ -126,6 +129,7 @@ def plan_service(
         sharing.place_of(service),
         program,
         passing=_passing(service),
+        persistence=persistence.persistence_of(service, policy, destinations),
     )
 
 

@@ -299,7 +299,8 @@ def test_a_rejected_peer_goes_where_redirect_leads(pki: Pki) -> None:
                     assert await admitted(pki, tunnel.port, pki.client)
                     assert len(asked.asked) == 1
                     # Whoever fails the handshake's checks has no say in whom we ask.
-                    stranger = pki.issue("stranger", self_signed=True, responders=(asked.url,))
+                    other = pki.other_root
+                    stranger = pki.issue("stranger", issuer=other, chain=(other,))
                     assert await admitted(pki, tunnel.port, stranger)
                     assert len(asked.asked) == 1
             with pytest.raises(BlockingIOError):

@@ -247,7 +247,7 @@ def culvert_on_session_made(ssl: Any, session: Any) -> int:
     context = _contexts.get(_number(lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(ssl), CONTEXT_SLOT)))
     if context is None:  # replaced by a reload: nobody would ask for the session
         return 0
-    if context.judged and not _session_of(ssl).admits(session):
+    if context.judged and not _session_of(ssl).admits(context, session):
         return 0
     context.keep_session(ssl, session)
     return 0

@@ -91,8 +91,6 @@ class Context:
         session = Session(self, ssl, self.server, report)
         if self._watched or tell_progress:
             register_session(session, ssl, destination)
-        if self.judged:
-            session.hold()
         if tell_progress:
             lib.culvert_tell_progress(ssl)
         return session

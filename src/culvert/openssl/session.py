@@ -108,6 +108,7 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_accepted",
         "_held",
         "_judged_at",
         "_ssl",
@@ -125,7 +126,8 @@ class Session:
         self._taken = False
         self.by_key = False  # a pre-shared key was used; noted for sessions that tell_keys() was called for
         self.offers = False  # a client's earlier session
-        self._held: list[SavedSession] | None = None
+        self._accepted = False
+        self._held: tuple[tuple[Context, SavedSession], ...] = ()
         self._judged_at = 0
         self.context = context
         self.server = server
@@ -162,31 +164,27 @@ class Session:
 
     # -- where peers are judged after the handshake (Context.await_verdict) --
 
-    def hold(self) -> None:
-        """Keep new sessions back until accept()."""
-        self._held = []
-
     def accept(self) -> None:
         """The peer is good: its sessions may be resumed."""
-        held, self._held = self._held or (), None
-        for saved in held:
-            self.context.keep_session(self._live(), saved._session)
+        self._accepted = True
+        held, self._held = self._held, ()
+        for context, saved in held:
+            context.keep_session(self._live(), saved._session)
 
     def offered(self, pointer: Any) -> None:
         """An SSL_SESSION may be resumed in this connection: note when its peer was judged."""
         self._judged_at = int(lib.SSL_SESSION_get_time(pointer))
 
-    def admits(self, pointer: Any) -> bool:
-        """Whether a new SSL_SESSION may be kept now.
+    def admits(self, context: Context, pointer: Any) -> bool:
+        """Whether a new SSL_SESSION of ``context`` may be kept now; accept() keeps what has to wait.
 
         One that renews another is as old as that: who resumes again and again is judged again in the end.
         """
         if self._judged_at and lib.SSL_session_reused(self._ssl):
             lib.SSL_SESSION_set_time(pointer, self._judged_at)
-        if self._held is None:
-            return True
-        self._held.append(SavedSession(pointer))
-        return False
+        if not self._accepted:
+            self._held = (*self._held, (context, SavedSession(pointer)))
+        return self._accepted
 
     # -- facts, once the handshake is done --
 

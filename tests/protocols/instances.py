@@ -53,7 +53,7 @@ def serving(
             stdout=sink,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, **(env or {})},
+            env={**_without_sanitizers(), **(env or {})},
             start_new_session=True,
         )
     try:
@@ -68,6 +68,11 @@ def serving(
         yield dict(wanted)
     finally:
         _stop(process)
+
+
+def _without_sanitizers() -> dict[str, str]:
+    """Ours, without what `make sanitize` loads into every program."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

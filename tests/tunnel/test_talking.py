@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import ssl
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
 
 import culvert
 from culvert import Address, Service
+from culvert.errors import ConfigErrors
 from tests.pki import Pki
 
 SECONDS = 20.0
@@ -264,3 +267,42 @@ def test_a_client_that_does_not_come_to_the_point_is_ended(
 
     run(main())
     assert line in caplog.text
+
+
+def test_a_unix_socket_may_be_the_near_end(pki: Pki, tmp_path: Path) -> None:
+    """STARTTLS over a socket on which the engine keeps an octet back while it relays (native/outbox.c)."""
+    path = str(tmp_path / "mail")
+    trusting = ssl.create_default_context(cafile=str(pki.ca))
+
+    async def greet(reader: Reader, writer: Writer) -> None:
+        writer.write(b"220 mx\r\n")
+        writer.write(await reader.readline())
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as far:
+            service = Service(
+                name="server",
+                accept=(Address.parse(path),),
+                connect=(Address.parse(f"127.0.0.1:{far.sockets[0].getsockname()[1]}"),),
+                cert=(str(pki.server.both),),
+                protocol="smtp",
+            )
+            async with culvert.open_tunnel(service):
+                reader, writer = await asyncio.open_unix_connection(path)
+                assert await reader.readline() == b"220 mx culvert\r\n"
+                writer.write(b"EHLO me\r\nSTARTTLS\r\n")
+                await reader.readuntil(b"220 Go ahead\r\n")
+                await writer.start_tls(trusting, server_hostname="localhost")
+                writer.write(b"hello\n")
+                assert await reader.read() == b"hello\n"
+                writer.close()
+
+    run(main())
+
+
+def test_a_protocol_that_a_program_invents_is_refused(pki: Pki) -> None:
+    service = smtp_client(pki, 25)
+    service = dataclasses.replace(service, protocol="gopher")
+    with pytest.raises(ConfigErrors, match="Protocol not supported"):
+        culvert.open_tunnel(service)

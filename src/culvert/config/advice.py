@@ -114,7 +114,8 @@ def _without_effect(service: Service, own: frozenset[str]) -> Iterator[Advice]:
 
 def _unread(service: Service, own: frozenset[str]) -> Iterator[Advice]:
     """Options for a protocol that this one does not read."""
-    side = PROTOCOLS[service.protocol].side(client=service.client) if service.protocol else None
+    protocol = PROTOCOLS.get(service.protocol) if service.protocol else None
+    side = protocol.side(client=service.client) if protocol else None
     read = side.reads if side else frozenset()
     beside = f"with protocol = {service.protocol}" if service.protocol else "without protocol"
     for attribute in sorted(own & (OPTIONS - read)):

@@ -18,10 +18,13 @@ def _protocol(case: Case) -> Iterator[Complaint]:
     service = case.service
     if service.protocol is None:
         return
-    if service.transport == "udp":
+    protocol = PROTOCOLS.get(service.protocol)
+    if service.transport == "udp" or protocol is None:
         yield "protocol", "Protocol not supported"
+    if protocol is None:  # a program made this service
+        return
     mode = "client" if service.client else "server"
-    side = PROTOCOLS[service.protocol].side(client=service.client)
+    side = protocol.side(client=service.client)
     if side is None:
         yield "protocol", f"The configured protocol is not supported in the {mode} mode"
     if service.client and service.protocol in _NEED_HOST and not service.protocol_host:

@@ -247,9 +247,12 @@ def test_workers() -> None:
     assert load_text(f"workers = 3\ncert = a\n[web]\n{SERVER}").options.workers == 3
 
 
-def test_a_file_without_a_section_is_inetd_mode_and_told_so() -> None:
-    (told,) = _errors("cert = web.pem\nconnect = 127.0.0.1:80\n").splitlines()
-    assert told.startswith("conf: inetd mode: is not available")
+def test_a_file_without_a_section_is_inetd_mode() -> None:
+    found = load_text("cert = web.pem\nconnect = 127.0.0.1:80\n")
+    assert found.inetd
+    assert [each.name for each in found.services] == ["stunnel"]
+    named = load_text("service = mine\ncert = web.pem\nconnect = 127.0.0.1:80\n")
+    assert [each.name for each in named.services] == ["mine"]
     assert not load_text(f"cert = a\n[web]\n{SERVER}").inetd
 
 

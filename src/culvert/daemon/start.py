@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from culvert.daemon import generation, systemd
+from culvert.daemon import generation, inetd, systemd
 from culvert.daemon.detach import Caller, detach
 from culvert.daemon.generation import Generation
 from culvert.daemon.source import Source
 from culvert.daemon.supervisor import Supervisor, raise_descriptor_limit
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
-from culvert.observe.ids import SharedCounter
+from culvert.observe.ids import Ids, SharedCounter
 from culvert.observe.log import ERR, INFO, NOTICE
 from culvert.observe.outlet import Outlet
 from culvert.observe.sinks import say_on_stderr
@@ -60,6 +60,8 @@ class _Prepared:
 
 
 def _run(source: Source, outlet: Outlet, pool: Pool, first: Generation, prepared: _Prepared) -> int:
+    if first.configuration.inetd:
+        return inetd.serve(first, outlet, Ids(prepared.counter))
     caller = Caller()
     if first.configuration.options.foreground == "no":
         caller = detach(prepared.null)

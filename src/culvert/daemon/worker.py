@@ -112,6 +112,10 @@ class Worker:
         self._stapler = Stapler(stapled, self._outlet.log)
         self._stapler.start(self._loop)
 
+    def carry(self, descriptor: int, family: int) -> None:
+        """Lead the tunnel of a connection that somebody else has accepted; the first service has it."""
+        self._loop.call_soon(self._services[0].take, descriptor, family)
+
     def serve(self) -> int:
         """Run until the end; returns the exit code."""
         self._loop.run_forever()

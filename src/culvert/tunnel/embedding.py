@@ -15,7 +15,7 @@ from culvert.config.checks import check_services
 from culvert.config.load import load_file, load_text
 from culvert.config.model import Configuration, GlobalOptions, Service
 from culvert.engine import Engine, EngineLoop
-from culvert.errors import ConfigErrors
+from culvert.errors import ConfigError, ConfigErrors
 from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids
 from culvert.observe.log import Log, for_library
@@ -164,10 +164,12 @@ def open_tunnel(
 
 
 def _configuration(services: Sequence[Service], text: str | None, path: str | Path | None) -> Configuration:
-    if text is not None:
-        return load_text(text)
-    if path is not None:
-        return load_file(str(path))
+    if text is not None or path is not None:
+        found = load_text(text) if text is not None else load_file(str(path))
+        if found.inetd:
+            reason = "a program has no connection to be taken over: a [section] is needed"
+            raise ConfigErrors([ConfigError(None, "inetd mode", reason)])
+        return found
     if errors := check_services(services):
         raise ConfigErrors(errors)
     return Configuration(options=GlobalOptions(), services=tuple(services), inetd=False, source="a program")

@@ -109,6 +109,10 @@ class RunningService:
         if self._near is not None:
             self._near.start()
 
+    def take(self, descriptor: int, family: int) -> None:
+        """Lead the tunnel of a connected, non-blocking descriptor that was accepted elsewhere, and own it."""
+        self._accepted(self._route.begin(descriptor, family))
+
     def stop_accepting(self) -> None:
         """Close the listeners; tunnels go on.
 

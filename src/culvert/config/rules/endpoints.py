@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 
 from culvert.config.model import Service
-from culvert.config.options import not_yet
 from culvert.config.rules.case import Case, Complaint, Rule
 
 
@@ -55,11 +54,6 @@ def _program(case: Case) -> Iterator[Complaint]:
         )
 
 
-def _one_connection(case: Case) -> Iterator[Complaint]:
-    if case.inetd:
-        yield "", not_yet("connections are not taken over from inetd, so the file needs a [section]")
-
-
 def _can_start(service: Service) -> bool:
     if service.accept or (service.exec and service.connect):
         return True
@@ -85,6 +79,5 @@ def _transparent(case: Case) -> Iterator[Complaint]:
 RULES: tuple[Rule, ...] = (
     (("accept", "connect", "exec", "sni", "transparent", "protocol", "client"), _two_ends),
     (("exec", "exec_args", "pty", "retry", "connect", "protocol", "transparent"), _program),
-    ((), _one_connection),
     (("accept", "exec", "local", "transparent"), _transparent),
 )

@@ -37,7 +37,7 @@ dev: $(VENV)/dev.stamp build  ## build, with everything that developers need
 .PHONY: peers
 peers:  ## install the programs of Debian that the tests and benchmarks talk to
 	@scripts/bootstrap peers
-	@scripts/unpack inn2 inn2-inews
+	@scripts/unpack inn2 inn2-inews openbsd-inetd xinetd
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp

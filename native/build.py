@@ -24,6 +24,7 @@ SOURCES = (
     "route.c",
     "dial.c",
     "adopt.c",
+    "pipes.c",
     "outbox.c",
     "secure.c",
     "talk.c",

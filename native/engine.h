@@ -297,6 +297,9 @@ ssize_t terminal_receive(struct watch *watch, unsigned char *bytes, size_t size)
 void side_finish(struct watch *watch);
 void tunnel_expect_end(struct tunnel *tunnel, int side);
 
+/* pipes.c */
+int pipes_carry(int source, int sink);
+
 /* outbox.c */
 int outbox_add(struct outbox *outbox, const void *bytes, size_t size);
 void outbox_free(struct outbox *outbox);

@@ -95,6 +95,7 @@ void route_watch(struct route *route);
 struct tunnel *tunnel_new(struct route *route, int accepted_fd);
 struct tunnel *tunnel_begin(struct route *route, int fd, int family, int terminal);
 void tunnel_adopt(struct tunnel *tunnel, int fd, int family, int terminal);
+int pipes_carry(int source, int sink);
 void tunnel_expect_end(struct tunnel *tunnel, int side);
 int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout);
 void tunnel_go_on(struct tunnel *tunnel, uint32_t timeout);

@@ -266,8 +266,12 @@ class Tunnel:
         self.say(DEBUG, f"Service [{service.name}] started")
 
     def _say_accepted(self) -> None:
-        peer = addresses.unpack(self.client)
-        self.say(NOTICE, f"Service [{self._service.name}] accepted connection from {peer}")
+        line = f"Service [{self._service.name}] accepted connection"
+        if self._service.plan.service.accept:
+            line += f" from {addresses.unpack(self.client)}"
+        elif (place := addresses.numeric(self.client)) is not None:
+            line += f" from {place[0]}:{place[1]}"
+        self.say(NOTICE, line)
 
     def _say_all(self, lines: Iterable[tuple[int, str]]) -> None:
         for level, text in lines:

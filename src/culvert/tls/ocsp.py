@@ -131,12 +131,14 @@ class PeerOcsp:
 
     def judge(self, session: Session, say: Say) -> Judging:
         """Judge the peer of a finished handshake; returns the certificate that was rejected, or None."""
-        chain = () if session.resumed else session.verified_chain
-        for depth in reversed(range(len(chain) - 1)):  # above the last one nobody is known
-            link = Link(depth, chain[depth], chain[depth + 1 :])
-            stapled = session.stapled if depth == 0 and self.rules.staple else None
-            if not (yield from self._passes(link, stapled, say)):
-                return Rejected(depth, link.certificate.subject)
+        if not session.resumed:
+            stapled = session.stapled if self.rules.staple else None
+            if self.rules.staple:
+                which = "No OCSP" if stapled is None else "OCSP"
+                say(INFO, f"OCSP: {which} stapling response received")
+            for link in self._links(session, stapled):
+                if not (yield from self._passes(link, stapled, say)):
+                    return Rejected(link.depth, link.certificate.subject)
         session.accept()
         return None
 
@@ -151,18 +153,22 @@ class PeerOcsp:
         """The question itself.  Raises TlsError."""
         return Question(ask.link.certificate, ask.link.issuer, nonce=self.rules.nonce)
 
+    def _links(self, session: Session, stapled: bytes | None) -> Iterator[Link]:
+        """Whose state can be learnt, from above; the last of a chain has nobody above it."""
+        if stapled is None and not self.rules.asks:
+            return
+        chain = session.verified_chain
+        for depth in reversed(range(len(chain) - 1 if self.rules.aia else min(1, len(chain) - 1))):
+            yield Link(depth, chain[depth], chain[depth + 1 :])
+
     def _passes(self, link: Link, stapled: bytes | None, say: Say) -> Generator[Ask, Heard, bool]:
         """Whether one certificate passes."""
         asked = False
-        if link.depth == 0 and self.rules.staple:
-            if stapled is None:
-                say(INFO, "OCSP: No OCSP stapling response received")
-            else:
-                asked = True
-                say(INFO, "OCSP: OCSP stapling response received")
-                heard = self._examined(Question(link.certificate, link.issuer), link, stapled)
-                if (verdict := _verdict(heard, say)) is not None:
-                    return verdict
+        if link.depth == 0 and stapled is not None:
+            asked = True
+            heard = self._examined(Question(link.certificate, link.issuer), link, stapled)
+            if (verdict := _verdict(heard, say)) is not None:
+                return verdict
         if (known := self._remembered(link)) is not None:
             say(DEBUG, "OCSP: Use the cached OCSP response")
             return bool(_verdict(Heard(known, tuple(_status_lines(known))), say))

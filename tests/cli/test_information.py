@@ -23,8 +23,9 @@ def test_help_has_a_line_for_every_option_under_its_heading() -> None:
     assert list(parts) == ["Global options:", "Service-level options:"]
     for lines, table in zip(parts.values(), (GLOBAL, SERVICE), strict=True):
         assert all(re.match(r"[A-Za-z]+ * = \S", line) for line in lines)
-        assert all(line[22:25] == " = " for line in lines)
-        assert sorted(line[:22].rstrip() for line in lines) == sorted(each.name for each in table)
+        assert sorted(line.partition(" ")[0] for line in lines) == sorted(each.name for each in table)
+        short = [line for line in lines if len(line.partition(" ")[0]) <= 22]  # as all of stunnel's names are
+        assert all(line[22:25] == " = " for line in short)
 
 
 def test_version_begins_with_the_banner_and_shows_defaults() -> None:

@@ -38,7 +38,7 @@ SOURCES = (
 DECLARATIONS = (
     *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
     *("commands", "altname", "revocation", "verification", "psk", "alpn", "ocsp", "staple", "engine"),
-    *("tickets", "hello", "sealing"),
+    *("tickets", "hello", "sealing", "subject"),
 )
 
 

@@ -86,7 +86,7 @@ def test_every_repeatable_option_of_services_has_its_rule() -> None:
         "socket",
     }
     lists = "accept connect redirect cert config checkHost checkEmail checkIP pin protocolHeader"
-    lists += " allow deny allowUid allowGid"
+    lists += " allow deny allowUid allowGid proxyFrom socksAllow socksDeny"
     assert {name for name, merge in rules.items() if merge is Merge.LIST} == set(lists.split())
 
 

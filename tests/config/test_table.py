@@ -22,8 +22,6 @@ ASKING = {
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
-    "protocolDomain": "d",
-    "protocolHeader": "A: b",
     "setgid": "1",
     "setuid": "1",
     "transport": "udp",

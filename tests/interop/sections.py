@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tests.proxies import Kind, Proxy, running
 from tests.proxies.running import reserved_port
 
-TOP = "foreground = yes\npid =\nsyslog = no\ndebug = debug\nworkers = 1\nTIMEOUTbusy = 10\n"
+TOP = "foreground = yes\npid =\nsyslog = no\ndebug = debug\n"
 
 
 class Running(NamedTuple):
@@ -24,7 +24,7 @@ class Running(NamedTuple):
 
 @contextmanager
 def sections(
-    folder: Path, texts: Mapping[str, str], *, top: str = "", kind: Kind = Kind.CULVERT
+    folder: Path, texts: Mapping[str, str], *, kind: Kind = Kind.CULVERT, workers: int = 1
 ) -> Iterator[Running]:
     """Run services; in a text, ``{name}`` is the port of that section, which need not be in it.
 
@@ -36,13 +36,9 @@ def sections(
         for name, text in texts.items():
             own = "" if "accept" in text else f"accept = 127.0.0.1:{port[name]}\n"
             lines.append(f"[{name}]\n{own}{text.format_map(port)}\n")
-        first = (
-            TOP
-            if kind is Kind.CULVERT
-            else TOP.replace("workers = 1\n", "").replace("TIMEOUTbusy = 10\n", "")
-        )
+        first = TOP + (f"workers = {workers}\nTIMEOUTbusy = 10\n" if kind is Kind.CULVERT else "")
         listens = [("127.0.0.1", port[name]) for name, text in texts.items() if "accept" not in text]
-        text = first + top + "".join(lines)
+        text = first + "".join(lines)
         yield Running(stack.enter_context(running(kind, text, folder, listens=listens)), port)
 
 

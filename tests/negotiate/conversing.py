@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from culvert.negotiate.negotiation import Budget, Negotiation
 from culvert.negotiate.steps import (
+    Ask,
     Fact,
     Host,
+    Judge,
     Learn,
     Look,
     Outcome,
@@ -20,9 +22,17 @@ from culvert.negotiate.steps import (
     Send,
     Silent,
     Speaks,
+    Store,
 )
 
 FACTS: Mapping[Fact, object] = {Fact.PEER_ADDRESS: ("192.0.2.1", 1234), Fact.OWN_ADDRESS: ("192.0.2.2", 25)}
+BOUND = bytes.fromhex("300c02010161070a010004000400")
+"""How an LDAP directory agrees to a bind."""
+
+
+def numbers(host: str, port: str) -> tuple[Host, ...]:
+    """A resolver that knows no names."""
+    return ((host, int(port)),) if host[:1].isdigit() else ()
 
 
 @dataclass
@@ -33,17 +43,20 @@ class Conversation:
     left: dict[Peer, bytes] = field(default_factory=dict)
     log: list[tuple[int, str]] = field(default_factory=list)
     outcome: Outcome | None = None
+    stored: bytes = b""
 
 
-def converse(
+def converse(  # noqa: C901 - a case for each kind of step
     script: Script,
     near: bytes = b"",
     far: bytes = b"",
     *,
     size: int = 0,
     speaks: bool = False,
-    names: Callable[[str, str], tuple[Host, ...]] = lambda _host, _port: (),
+    names: Callable[[str, str], tuple[Host, ...]] = numbers,
     facts: Mapping[Fact, object] = FACTS,
+    judge: Callable[[Host], str | None] = lambda _host: None,
+    directory: Callable[[str, bytes], bytes] = lambda _host, _request: BOUND,
     budget: Budget | None = None,
     into: Conversation | None = None,
 ) -> Conversation:
@@ -78,5 +91,12 @@ def converse(
                 negotiation.answer(facts[fact])
             case Look(peer):
                 negotiation.answer(it.left[peer][:1])
+            case Judge(place):
+                negotiation.answer(judge(place))
+            case Ask(address, request):
+                negotiation.answer(directory(address, request))
+            case Store(octets):
+                it.stored = octets
+                negotiation.answer()
     it.outcome = negotiation.outcome
     return it

@@ -24,6 +24,7 @@ class Good:
 
     near, far: what the peers say.  heard_near, heard_far: what they have to hear, a regular expression.
     facts: what the script may learn.  waits: it does not go on to TLS while there are octets in clear.
+    ends: the tunnel is over then.
     """
 
     protocol: str
@@ -36,6 +37,7 @@ class Good:
     terms: Terms = TERMS
     facts: Mapping[Fact, object] = field(default_factory=lambda: FACTS)
     waits: bool = True
+    ends: bool = False
 
     @property
     def name(self) -> str:
@@ -81,7 +83,47 @@ PGSQL_SSL = b"\0\0\0\x08\x04\xd2\x16\x2f"
 PGSQL_START = b"\0\0\0\x11\0\3\0\0user\0me\0\0"
 PGSQL_TRUSTED = b"R\0\0\0\x08\0\0\0\0"
 
+CREDENTIALS = b"AUTH\x1fuser\x1fpass\x1fctrl\x1c"
+SHOWN = b"\x1fuser\x1fpass\x1f\x1c"
+SOCKS_ADDRESS = b"\0\1\xc0\0\2\7\0\x50"
+
 BINARY = (
+    Good(
+        "capwin", True, "late",
+        far=b"BINGO", heard_far=re.escape(SHOWN), facts={Fact.CREDENTIALS: CREDENTIALS},
+    ),
+    Good("capwin", False, "middle", near=SHOWN, waits=False),
+    Good("capwin", False, "late", heard_near=b"BINGO"),
+    Good("capwinctrl", True, "early", near=CREDENTIALS, waits=False, ends=True),
+    Good(
+        "connect", True, "middle",
+        far=b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\n",
+        heard_far=rb"CONNECT far:443 HTTP/1\.1\r\nHost: far:443\r\n"
+        rb"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\nX: y\r\n\r\n",
+        terms=Terms(host="far:443", username="user", password="secret", headers=("X: y",)),
+    ),
+    Good(
+        "connect", False, "early",
+        near=b"CONNECT 192.0.2.7:80 HTTP/1.1\r\nHost: x\r\n\r\n", heard_near=rb"HTTP/1\.0 200 OK\r\n\r\n",
+    ),
+    Good(
+        "proxy", False, "late",
+        heard_far=rb"PROXY TCP4 192\.0\.2\.1 192\.0\.2\.2 1234 25\r\n",
+    ),
+    Good(
+        "socks", True, "late",
+        far=b"\5\0\5\0" + SOCKS_ADDRESS,
+        heard_far=re.escape(b"\5\1\0\5\1" + SOCKS_ADDRESS),
+        terms=Terms(host="192.0.2.7:80"),
+    ),
+    Good(
+        "socks", False, "middle",
+        near=b"\5\2\1\0\5\1" + SOCKS_ADDRESS, heard_near=re.escape(b"\5\0"), waits=False,
+    ),
+    Good(
+        "socks", False, "late",
+        heard_near=re.escape(b"\5\0" + SOCKS_ADDRESS), facts={Fact.MEMORY: b"\5\0" + SOCKS_ADDRESS},
+    ),
     Good(
         "cifs", True, "middle",
         far=b"\x83\0\0\1\x8e", heard_far=re.escape(b"\x81\0\0\0"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from culvert.config.table.protocols import PROTOCOLS
-from culvert.negotiate.failures import NegotiationFailed, PlaintextAfterUpgrade
+from culvert.negotiate.failures import NegotiationFailed, OrderlyEnd, PlaintextAfterUpgrade
 from culvert.negotiate.registry import Begin, hooks
 from culvert.negotiate.steps import Peer, Script
 from culvert.observe.log import TEXT_BYTES, clean
@@ -31,7 +31,9 @@ def begin_of(good: Good) -> Script:
 @goods
 @pytest.mark.parametrize("size", [0, 1, 7])
 def test_a_good_conversation_leads_to_tls_however_it_is_split(good: Good, size: int) -> None:
-    done = converse(begin_of(good), good.near, good.far, size=size, facts=good.facts)
+    done = Conversation()
+    with pytest.raises(OrderlyEnd) if good.ends else contextlib.nullcontext():
+        converse(begin_of(good), good.near, good.far, size=size, facts=good.facts, into=done)
     assert re.fullmatch(good.heard_near, done.sent[NEAR], re.DOTALL), done.sent[NEAR]
     assert re.fullmatch(good.heard_far, done.sent[FAR], re.DOTALL), done.sent[FAR]
     assert done.left == {NEAR: b"", FAR: b""}

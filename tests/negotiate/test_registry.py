@@ -14,9 +14,13 @@ from culvert.negotiate.registry import Terms, hooks
 
 MACHINERY = {
     "ber",
+    "destination",
     "failures",
+    "http_head",
     "mysql_packets",
     "negotiation",
+    "ntlm",
+    "proxy_header",
     "registry",
     "steps",
 }

@@ -19,6 +19,7 @@ from culvert.config.table.certificates import Certificates, Trust, Verification,
 from culvert.config.table.endpoints import Endpoints, Negotiation, Programs
 from culvert.config.table.ocsp import Ocsp
 from culvert.config.table.process import INCLUDE, Library, Process, Windows
+from culvert.config.table.proxying import Proxying
 from culvert.config.table.running import Running, Timers
 from culvert.config.table.tls import DEFAULT_VERSION_MIN, Sessions, Tls
 from culvert.config.tlsnames import VERSIONS, options_cleared, options_set
@@ -51,6 +52,7 @@ class Service(
     Programs,
     Negotiation,
     Admission,
+    Proxying,
     Certificates,
     Trust,
     Verification,

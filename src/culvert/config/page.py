@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from culvert.config.model import GLOBAL, SERVICE
 from culvert.config.options import Merge, Option
 from culvert.config.sockets import ELSEWHERE, NAMES
-from culvert.config.table import admission, certificates, endpoints, ocsp, process, running, tls
+from culvert.config.table import admission, certificates, endpoints, ocsp, process, proxying, running, tls
 from culvert.config.tlsnames import OPTION_NAMES
 
 HEAD = """\
@@ -41,6 +41,7 @@ _TITLES = {
     endpoints.Negotiation: "Protocols before TLS",
     endpoints.Programs: "Programs",
     admission.Admission: "Who is let in",
+    proxying.Proxying: "Behind and before proxies",
 }
 _MERGES = {
     Merge.LIST: "Repeatable: lines add up, and the first line of a section discards the global list.",

@@ -16,6 +16,8 @@ from culvert.negotiate.failures import (
 )
 from culvert.negotiate.steps import (
     NOTHING,
+    Ask,
+    Judge,
     Learn,
     Look,
     Note,
@@ -26,10 +28,11 @@ from culvert.negotiate.steps import (
     Send,
     Silent,
     Speaks,
+    Store,
 )
 
 Say = Callable[[int, str], None]
-Question = Send | Receive | Look | Speaks | Silent | Resolve | Learn
+Question = Send | Receive | Look | Speaks | Silent | Resolve | Judge | Learn | Ask | Store
 """What a caller has to do; a Note is written by the negotiation itself."""
 
 DEBUG: Final = 7

@@ -106,10 +106,38 @@ class Look:
     peer: Peer
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Be told why nobody may be led to a numeric host, or None when that is fine."""
+
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Be given the answer of a directory to one LDAP message; the connection is made for it alone.
+
+    address: `HOST:PORT`.
+    """
+
+    address: str
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Keep credentials for all tunnels of this daemon (Fact.CREDENTIALS)."""
+
+    octets: bytes
+
+
 class Fact(enum.Enum):
     """What a script may ask about its tunnel.  Addresses are numeric Hosts, None of a Unix socket."""
 
     PEER_ADDRESS = "the address of the accepted connection's peer"
+    ORIGINAL = "the address that the accepted connection was meant for"
+    SECURED = "what a PROXY header tells of TLS on the accepted side, None when that is in clear"
+    CREDENTIALS = "the credentials that were stored last, empty when there are none"
     MEMORY = "the memory that the script before left in its outcome"
     OWN_ADDRESS = "the own address of the accepted connection"
 
@@ -129,7 +157,7 @@ class Note:
     text: str
 
 
-Step = Send | Receive | Look | Speaks | Silent | Resolve | Learn | Note
+Step = Send | Receive | Look | Judge | Ask | Store | Speaks | Silent | Resolve | Learn | Note
 Talk = Generator[Step, Any, T]
 Script = Talk[Outcome]
 
@@ -198,6 +226,23 @@ def resolve(host: str, port: str) -> Talk[tuple[Host, ...]]:
     """The numeric addresses of a host; empty when there are none."""
     found: tuple[Host, ...] = yield Resolve(host, port)
     return found
+
+
+def judge(host: Host) -> Talk[str | None]:
+    """Why a client may not choose this destination, or None."""
+    reason: str | None = yield Judge(host)
+    return reason
+
+
+def ask(address: str, octets: bytes) -> Talk[bytes]:
+    """The LDAP message that a directory answers with."""
+    found: bytes = yield Ask(address, octets)
+    return found
+
+
+def store(octets: bytes) -> Talk[None]:
+    """Keep credentials."""
+    yield Store(octets)
 
 
 def learn(fact: Fact) -> Talk[Any]:

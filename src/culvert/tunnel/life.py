@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from culvert.negotiate.registry import Begin
     from culvert.openssl.session import Session
     from culvert.tunnel.judgement import Judge
+    from culvert.tunnel.plan import ServicePlan
+    from culvert.tunnel.proxied import Proxies, Told
     from culvert.tunnel.service import RunningService
     from culvert.tunnel.talking import Talking
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 class Tunnel:
     """A connection that a service has accepted, and what becomes of it."""
 
-    __slots__ = ("_log", "_service", "_talking", "carrier", "redirected", "session", "state")
+    __slots__ = ("_log", "_service", "_talking", "carrier", "redirected", "session", "state", "told")
 
     def __init__(self, service: RunningService, carrier: Carrier) -> None:
         self._service = service
@@ -56,6 +58,7 @@ class Tunnel:
         self.carrier = carrier
         self.session: Session | None = None
         self.redirected = False
+        self.told: Told | None = None  # by the PROXY header of a peer that is trusted
         self.state = State.ADMITTING
 
     def say(self, level: int, text: str) -> None:
@@ -72,9 +75,14 @@ class Tunnel:
         self.state = state
 
     @property
+    def plan(self) -> ServicePlan:
+        """The plan of its service."""
+        return self._service.plan
+
+    @property
     def client(self) -> bytes:
         """The packed struct sockaddr of the client; whatever judges, counts or tells clients asks this."""
-        return self.carrier.peer
+        return self.carrier.peer if self.told is None else self.told.client
 
     async def live(self) -> None:
         """The whole life of a tunnel that Python leads."""
@@ -89,6 +97,8 @@ class Tunnel:
     async def _steps(self) -> Ending:
         """Admit; handshake and dial in the order of the mode, with what a protocol says between; relay."""
         service = self._service
+        if service.plan.proxies is not None:
+            await self._hear_proxy(service.plan.proxies)
         if service.gate is not None:
             await service.gate.admit(self)
         if service.level >= NOTICE:
@@ -158,9 +168,12 @@ class Tunnel:
         """Have a far end; returns under what the TLS sessions with it are remembered."""
         program = self._service.plan.far_program
         if program is None or self.redirected:
-            return self._service.far_end.session_key(await self._dial())
+            endpoint = await self._dial()
+            if self._service.plan.introduce is not None and not self.redirected:
+                await self._negotiate(self._service.plan.introduce)
+            return self._service.far_end.session_key(endpoint)
         self._enter(State.DIALLING)
-        started = program.start(environment(addresses.numeric(self.carrier.peer), self.session), self.say)
+        started = program.start(environment(addresses.numeric(self.client), self.session), self.say)
         carrier = self.carrier
         carrier.adopt(started.descriptor, started.family, terminal=started.terminal)
         self._service.children.add(started, self.say, lambda: carrier.expect_end(Side.DIALLED))
@@ -179,16 +192,21 @@ class Tunnel:
         kept.remember(session, endpoint, self.say)
         return endpoint
 
-    async def _negotiate(self, begin: Begin | None) -> None:
-        """Hold one script of the service's protocol, if it has one here."""
+    async def _negotiate(self, begin: Begin | None) -> object:
+        """Hold one script of the service's protocol, if it has one here; gives what it leaves behind."""
         if begin is None:
-            return
+            return None
         self._enter(State.NEGOTIATING)
         if self._talking is None:
             from culvert.tunnel.talking import Talking  # only services with a protocol pay for the import
 
-            self._talking = Talking(self.carrier, self.say)
-        await self._talking.hold(begin, self._service.plan.service)
+            self._talking = Talking(self)
+        return await self._talking.hold(begin, self._service.plan.service)
+
+    async def _hear_proxy(self, proxies: Proxies) -> None:
+        """Let a proxy that is trusted say who its client is."""
+        if proxies.trust(self.carrier.peer):
+            self.told = proxies.told(await self._negotiate(proxies.hear))
 
     async def _handshake(self, side: Side, destination: str | None) -> None:
         self._enter(State.HANDSHAKING)

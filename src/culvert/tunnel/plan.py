@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from culvert import tls
@@ -16,12 +17,13 @@ from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
 from culvert.net import addresses, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
-from culvert.tunnel import admission, persistence, sharing
+from culvert.tunnel import admission, credentials, persistence, sharing
 from culvert.tunnel.program import Program
 
 if TYPE_CHECKING:
-    from culvert.negotiate.registry import Hooks
+    from culvert.negotiate.registry import Begin, Hooks
     from culvert.tunnel.passing import Passing
+    from culvert.tunnel.proxied import Proxies
 
 Say = Callable[[int, str], None]
 
@@ -39,6 +41,7 @@ class ServicePlan:
     admission: who is let in; None when everybody is.
     passing: which addresses are passed through, None when none are.
     persistence: leads a client back to the backend that it had.
+    proxies: the peers that tell of their clients; introduce: what is told of ours to the far end.
     sessiond: where its sessions are shared with other machines.
     program: what `exec` names, None when it names nothing.
     """
@@ -56,6 +59,8 @@ class ServicePlan:
     program: Program | None = None
     passing: Passing | None = None
     persistence: persistence.Persistence | None = None
+    proxies: Proxies | None = None
+    introduce: Begin | None = None
 
     @property
     def far_program(self) -> Program | None:
@@ -128,9 +133,18 @@ def plan_service(
         _admission(service, say, earlier),
         sharing.place_of(service),
         program,
-        passing=_passing(service),
-        persistence=persistence.persistence_of(service, policy, destinations),
+        _passing(service),
+        persistence.persistence_of(service, policy, destinations),
+        *_proxying(service),
     )
+
+
+def _proxying(service: Service) -> tuple[Proxies | None, Begin | None]:
+    if not service.proxy_from and service.proxy_protocol is None:
+        return None, None
+    from culvert.tunnel.proxied import introduction_of, proxies_of  # only such services pay for the import
+
+    return proxies_of(service), introduction_of(service)
 
 
 def _admission(service: Service, say: Say, earlier: ServicePlan | None) -> admission.Admission | None:
@@ -155,6 +169,10 @@ def _hooks(service: Service) -> Hooks | None:
     if found.dials_first and service.redirect:  # the far end is chosen before the peer is known
         reason = '"redirect" is incompatible with the specified protocol negotiation'
         raise ConfigError(service.where("redirect"), "redirect", reason)
+    if service.protocol == "capwinctrl":
+        credentials.prepare()
+    if service.protocol_authentication == "ntlm":
+        import_module("culvert.negotiate.ntlm")  # now, since a worker's loop must not wait for it
     return found
 
 

@@ -188,7 +188,7 @@ class RunningService:
             return
         if plan.accept_options or plan.sources or plan.hooks is not None or self.gate is not None:
             return
-        if plan.passing is not None:
+        if plan.passing is not None or plan.proxies is not None or plan.introduce is not None:
             return
         self._route.order(
             context,

@@ -27,7 +27,9 @@ SUCCESSORS: Final[dict[State, frozenset[State]]] = {
         {State.JUDGING, State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}
     ),
     State.DIALLING: frozenset({State.NEGOTIATING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
-    State.NEGOTIATING: frozenset({State.DIALLING, State.HANDSHAKING, State.RELAYING, State.CLOSED}),
+    State.NEGOTIATING: frozenset(
+        {State.NEGOTIATING, State.DIALLING, State.HANDSHAKING, State.RELAYING, State.CLOSED}
+    ),
     State.JUDGING: frozenset({State.NEGOTIATING, State.DIALLING, State.RELAYING, State.CLOSED}),
     State.RELAYING: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),

@@ -7,21 +7,37 @@ that, as a handshake has.  Both hooks of a tunnel spend from one budget of octet
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from culvert.config.model import Service
 from culvert.config.values import Address
-from culvert.engine import Carrier, Cause, Side, TalkFailed
+from culvert.engine import Cause, Side, TalkFailed
 from culvert.errors import SystemRefusal
 from culvert.negotiate.negotiation import Budget, Negotiation
 from culvert.negotiate.registry import Begin, Terms
-from culvert.negotiate.steps import Fact, Host, Learn, Look, Peer, Receive, Resolve, Send, Silent, Speaks
+from culvert.negotiate.steps import (
+    Ask,
+    Fact,
+    Host,
+    Judge,
+    Learn,
+    Look,
+    Peer,
+    Receive,
+    Resolve,
+    Send,
+    Silent,
+    Speaks,
+    Store,
+)
 from culvert.net import addresses
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO
-from culvert.tunnel.plan import Say
+from culvert.tunnel import credentials, facts
+
+if TYPE_CHECKING:
+    from culvert.tunnel.life import Tunnel
 
 _SIDES: Final = {Peer.NEAR: Side.ACCEPTED, Peer.FAR: Side.DIALLED}
 _GLANCE: Final = 4096  # octets that are looked at in one go
@@ -46,21 +62,34 @@ class Talking:
     target: where its protocol leads it, None: where the configuration does.
     """
 
-    __slots__ = ("_budget", "_busy", "_carrier", "_memory", "_say", "_step_until", "_until", "target")
+    __slots__ = (
+        "_budget",
+        "_busy",
+        "_carrier",
+        "_memory",
+        "_say",
+        "_step_until",
+        "_tunnel",
+        "_until",
+        "target",
+    )
 
-    def __init__(self, carrier: Carrier, say: Say) -> None:
-        """say: takes the lines of the tunnel's log."""
+    def __init__(self, tunnel: Tunnel) -> None:
         self.target: tuple[Endpoint, ...] | None = None
-        self._carrier = carrier
-        self._say = say
+        self._tunnel = tunnel
+        self._carrier = tunnel.carrier
+        self._say = tunnel.say
         self._budget = Budget()
         self._memory: object = None
         self._busy: float | None = None
         self._until: float | None = None
         self._step_until: float | None = None
 
-    async def hold(self, begin: Begin, service: Service) -> None:
-        """Run one script to its end, on the terms of a service.  Raises NegotiationFailed or TalkFailed."""
+    async def hold(self, begin: Begin, service: Service) -> object:
+        """Run one script to its end, on the terms of a service; gives the memory of its outcome.
+
+        Raises NegotiationFailed or TalkFailed.
+        """
         say = self._say if service.debug >= DEBUG else self._say_important
         negotiation = Negotiation(begin(terms_of(service)), say, self._budget)
         self._busy = service.timeout_busy
@@ -70,9 +99,11 @@ class Talking:
                 await self._step(negotiation)
         finally:
             negotiation.close()
-        self._memory = negotiation.outcome.memory
+        if negotiation.outcome.memory is not None:
+            self._memory = negotiation.outcome.memory
         if negotiation.outcome.target is not None:
-            self.target = _endpoints(negotiation.outcome.target)
+            self.target = tuple(map(facts.numeric, negotiation.outcome.target))
+        return negotiation.outcome.memory
 
     async def _step(self, negotiation: Negotiation) -> None:
         self._step_until = self._deadline(self._busy)
@@ -83,10 +114,10 @@ class Talking:
             case Send(peer, octets):
                 await self._carrier.send(_SIDES[peer], octets, self._left())
                 negotiation.answer()
-            case Silent() | Look() | Speaks() | Resolve() | Learn():
+            case _:
                 negotiation.answer(await self._answer(step))
 
-    async def _answer(self, step: Silent | Look | Speaks | Resolve | Learn) -> Any:
+    async def _answer(self, step: object) -> Any:
         match step:
             case Silent(peer):
                 return self._carrier.peek(_SIDES[peer], _GLANCE) or b""
@@ -97,7 +128,14 @@ class Talking:
             case Resolve(host, port):
                 return await self._resolve(host, port)
             case Learn(fact):
-                return self._learn(fact)
+                return self._memory if fact is Fact.MEMORY else facts.learn(self._tunnel, fact)
+            case Judge(place):
+                return facts.judge(self._tunnel, place)
+            case Ask(address, octets):
+                return await facts.ask(self._tunnel, address, octets)
+            case Store(octets):
+                return credentials.keep(octets)
+        raise LookupError(step)
 
     async def _receive(self, negotiation: Negotiation, step: Receive) -> None:
         side, carrier = _SIDES[step.peer], self._carrier
@@ -137,13 +175,6 @@ class Talking:
             raise TalkFailed(Cause.BUSY) from None
         return tuple((str(each.sockaddr[0]), int(each.sockaddr[1])) for each in found)
 
-    def _learn(self, fact: Fact) -> Any:
-        if fact is Fact.MEMORY:
-            return self._memory
-        if fact is Fact.PEER_ADDRESS:
-            return _host(addresses.unpack(self._carrier.peer))
-        return _host(_own_address(self._carrier))
-
     def _say_important(self, level: int, text: str) -> None:
         if level < DEBUG:
             self._say(level, text)
@@ -162,26 +193,3 @@ class Talking:
         if left <= 0:
             raise TalkFailed(Cause.BUSY)
         return left
-
-
-def _endpoints(hosts: tuple[Host, ...]) -> tuple[Endpoint, ...]:
-    """Numeric hosts as addresses to dial; nobody is asked for them."""
-    return tuple(
-        each
-        for host, port in hosts
-        for each in addresses.resolve(Address(host=host, port=str(port), path=None), passive=False)
-    )
-
-
-def _own_address(carrier: Carrier) -> str:
-    with socket.socket(fileno=carrier.descriptor(Side.ACCEPTED)) as sock:
-        try:
-            return addresses.of_socket(sock).text
-        finally:
-            sock.detach()
-
-
-def _host(text: str) -> Host | None:
-    """The text of an address as host and port; None for a Unix socket."""
-    host, _, port = text.rpartition(":")
-    return (host, int(port)) if port.isdecimal() else None

@@ -6,7 +6,7 @@ this order.
 
 from __future__ import annotations
 
-from culvert.config.rules import admission, certificates, endpoints, negotiation, tls
+from culvert.config.rules import admission, certificates, endpoints, negotiation, proxying, tls
 from culvert.config.rules.case import Case, Complaint, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -15,6 +15,7 @@ RULES: tuple[Rule, ...] = (
     *tls.RULES,
     *endpoints.RULES,
     *admission.RULES,
+    *proxying.RULES,
 )
 
 __all__ = ["RULES", "Case", "Complaint", "Rule"]

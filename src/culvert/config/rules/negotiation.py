@@ -10,7 +10,9 @@ from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
 from culvert.config.table.protocols import PROTOCOLS
 
 _NEED_HOST: Final = ("connect", "xmpp", "xmpp-server")
-_GREETING_FIRST: Final = ("smtp", "pop3", "imap", "lmtp", "nntp", "ftp")
+_DESTINATIONS: Final = ("connect", "socks", "capwin")
+_NAME_MAX: Final = 255  # octets of a host name in SOCKS5 (RFC 1928, 5)
+_GREETING_FIRST: Final = ("smtp", "pop3", "imap", "lmtp", "nntp", "ftp", "mysql")
 """Protocols that dial before the handshake: the far end's greeting is the first that is said."""
 
 
@@ -39,6 +41,22 @@ def _authentication(case: Case) -> Iterator[Complaint]:
         yield "protocol_authentication", "ntlm is for protocol = connect alone"
 
 
+def _host(case: Case) -> Iterator[Complaint]:
+    """What goes into a request has to be one word; a SOCKS server takes a number for a port."""
+    service = case.service
+    if service.protocol == "capwin" and not service.client and not service.protocol_host:
+        yield "protocol", "protocolHost not specified"
+    if service.protocol_host is None or service.protocol not in _DESTINATIONS:
+        return
+    host, _colon, port = service.protocol_host.rpartition(":")
+    if not service.protocol_host.isprintable() or " " in service.protocol_host:
+        yield "protocol_host", "is no host and port"
+    elif service.protocol == "socks" and not (port.isascii() and port.isdecimal() and int(port) <= 0xFFFF):
+        yield "protocol_host", f"Invalid port: {port}"
+    if len(host.encode("utf-8", "surrogateescape")) > _NAME_MAX:
+        yield "protocol_host", "protocolHost too long"
+
+
 def _redirect(case: Case) -> Iterator[Complaint]:
     service = case.service
     if not service.redirect:
@@ -56,5 +74,6 @@ def _redirect(case: Case) -> Iterator[Complaint]:
 RULES: tuple[Rule, ...] = (
     (("client", "protocol", "protocol_host", "transport"), _protocol),
     (("protocol", "protocol_authentication"), _authentication),
+    (("client", "protocol", "protocol_host"), _host),
     ((*VERIFY, "client", "redirect", "protocol", "psk_secrets"), _redirect),
 )

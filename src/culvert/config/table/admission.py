@@ -55,7 +55,7 @@ def _several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return parse_all
 
 
-def _flat(lines: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+def flat(lines: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
     return unique(each for line in lines for each in line)
 
 
@@ -95,7 +95,7 @@ class Admission:
         (),
         "Only clients of these networks are let in, by whatever address family they come.",
         merge=Merge.LIST,
-        join=_flat,
+        join=flat,
         since="Culvert",
     )
     deny: tuple[Network, ...] = option(
@@ -104,7 +104,7 @@ class Admission:
         (),
         "Clients of these networks are not let in, even if `allow` has them.",
         merge=Merge.LIST,
-        join=_flat,
+        join=flat,
         since="Culvert",
     )
     max_connections: int | None = option(
@@ -129,7 +129,7 @@ class Admission:
         (),
         "Only local processes of these users are let in; on Linux.",
         merge=Merge.LIST,
-        join=_flat,
+        join=flat,
         since="Culvert",
     )
     allow_gid: tuple[int, ...] = option(
@@ -138,7 +138,7 @@ class Admission:
         (),
         "Only local processes of members of these groups, or of `allowUid`, are let in; on Linux.",
         merge=Merge.LIST,
-        join=_flat,
+        join=flat,
         since="Culvert",
     )
     ident: str | None = option(

@@ -157,7 +157,6 @@ class Negotiation:
         "The domain of NTLM.",
         mode="client",
         since="5.24",
-        missing=not_yet("there is no NTLM"),
     )
     protocol_header: tuple[str, ...] = option(
         "protocolHeader",
@@ -167,7 +166,6 @@ class Negotiation:
         merge=Merge.LIST,
         mode="client",
         since="5.58",
-        missing=not_yet("no HTTP proxy is asked for a connection"),
     )
     protocol_host: str | None = option(
         "protocolHost",

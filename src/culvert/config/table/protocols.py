@@ -35,18 +35,15 @@ def _reads(*attributes: str, made: bool = True) -> Side:
     return Side(frozenset(attributes), made)
 
 
-_NOT_MADE = Side(made=False)
 _PLAIN = Side()
 _LOGIN = ("protocol_username", "protocol_password", "protocol_authentication")
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
-        "capwin": Protocol(_NOT_MADE, _reads("protocol_host", made=False)),
-        "capwinctrl": Protocol(_NOT_MADE),
+        "capwin": Protocol(_PLAIN, _reads("protocol_host")),
+        "capwinctrl": Protocol(_PLAIN),
         "cifs": Protocol(_PLAIN, _PLAIN),
-        "connect": Protocol(
-            _reads("protocol_host", "protocol_header", "protocol_domain", *_LOGIN, made=False), _NOT_MADE
-        ),
+        "connect": Protocol(_reads("protocol_host", "protocol_header", "protocol_domain", *_LOGIN), _PLAIN),
         "ftp": Protocol(_PLAIN, _PLAIN),
         "imap": Protocol(_PLAIN, _PLAIN),
         "irc": Protocol(_PLAIN, _PLAIN),
@@ -56,10 +53,10 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "nntp": Protocol(_PLAIN, _PLAIN),
         "pgsql": Protocol(_PLAIN, _PLAIN),
         "pop3": Protocol(_PLAIN, _PLAIN),
-        "proxy": Protocol(None, _NOT_MADE),
+        "proxy": Protocol(None, _PLAIN),
         "sieve": Protocol(_PLAIN, _PLAIN),
         "smtp": Protocol(_reads("protocol_host", *_LOGIN), _PLAIN),
-        "socks": Protocol(_reads("protocol_host", made=False), _NOT_MADE),
+        "socks": Protocol(_reads("protocol_host"), _PLAIN),
         "xmpp": Protocol(_reads("protocol_host"), _PLAIN),
         "xmpp-server": Protocol(_reads("protocol_host"), _PLAIN),
     }

@@ -1,0 +1,53 @@
+"""PROXY headers and destinations of clients: what can be meant at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.config.rules.case import Case, Complaint, Rule
+from culvert.config.table.proxying import UNIX
+
+_CHOOSING = ("socks", "connect")
+
+
+def _heard(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if not service.proxy_from or not service.accept:
+        return
+    local = UNIX in service.proxy_from
+    if local and all(each.path is None for each in service.accept):
+        yield "proxy_from", '"unix" is for an accept that is a Unix socket'
+    if not local and all(each.path is not None for each in service.accept):
+        yield "proxy_from", 'clients of a Unix socket have no address: write "unix"'
+    if service.transport == "udp":
+        yield "proxy_from", "is for TCP and Unix sockets"
+
+
+def _told(case: Case) -> Iterator[Complaint]:
+    service = case.service
+    if service.proxy_protocol is None:
+        return
+    if service.protocol == "proxy":
+        yield "proxy_protocol", "protocol = proxy sends a header of version 1 already"
+    if service.protocol == "capwinctrl":
+        yield "proxy_protocol", "protocol = capwinctrl connects to nobody"
+    if service.exec is not None and not service.connect:
+        yield "proxy_protocol", "a program is told by its environment"
+    if service.transport == "udp":
+        yield "proxy_protocol", "is for TCP and Unix sockets"
+
+
+def _chosen(case: Case) -> Iterator[Complaint]:
+    """Whoever writes a filter believes that there is one."""
+    service = case.service
+    if not service.client and service.protocol not in _CHOOSING:
+        for attribute in ("socks_allow", "socks_deny"):
+            if getattr(service, attribute):
+                yield attribute, "is for protocol = socks and protocol = connect"
+
+
+RULES: tuple[Rule, ...] = (
+    (("accept", "proxy_from", "transport"), _heard),
+    (("proxy_protocol", "protocol", "exec", "connect", "transport"), _told),
+    (("client", "protocol", "socks_allow", "socks_deny"), _chosen),
+)

@@ -22,8 +22,6 @@ ASKING = {
     "iconActive": "a.ico",
     "iconError": "e.ico",
     "iconIdle": "i.ico",
-    "setgid": "1",
-    "setuid": "1",
     "transport": "udp",
 }
 HARMLESS = {"taskbar"}  # whatever it says, there is no icon

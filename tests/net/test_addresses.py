@@ -65,9 +65,18 @@ def test_a_unix_path_that_does_not_fit_is_refused() -> None:
         resolve(Address(path=longest + "x"), passive=True)
 
 
-def test_an_abstract_unix_name_is_refused() -> None:
+def test_an_abstract_unix_name_begins_with_a_zero_and_has_no_end() -> None:
+    named = addresses.endpoint(socket.AF_UNIX, "@culvert")
+    assert named.packed[2:] == b"\0culvert"
+    assert named.text == "localhost:@culvert"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(named.sockaddr)
+        assert addresses.of_socket(sock) == named
+
+
+def test_a_zero_within_a_unix_path_is_refused() -> None:
     with pytest.raises(SystemRefusal, match="NUL byte"):
-        endpoint(socket.AF_UNIX, "\0name")
+        addresses.endpoint(socket.AF_UNIX, "/run/a\0b")
 
 
 def test_other_families_are_refused() -> None:

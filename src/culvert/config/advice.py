@@ -47,6 +47,7 @@ def _of_service(service: Service, own: Iterable[str]) -> Iterator[Advice]:
         yield from rule(service)
     yield from _without_effect(service, frozenset(own))
     yield from _unread(service, frozenset(own))
+    yield from _owner_of_nothing(service, frozenset(own))
 
 
 def _unverified(service: Service) -> Iterator[Advice]:
@@ -121,6 +122,16 @@ def _unread(service: Service, own: frozenset[str]) -> Iterator[Advice]:
     for attribute in sorted(own & (OPTIONS - read)):
         if service.client or attribute == "protocol_host":  # else told already
             yield attribute, f"{_spelling(attribute)} has no effect {beside} in [{service.name}]"
+
+
+def _owner_of_nothing(service: Service, own: frozenset[str]) -> Iterator[Advice]:
+    """In a section they only concern the path of a Unix socket."""
+    if not any(each.path and not each.is_abstract for each in service.accept):
+        for attribute in sorted(own & {"setuid", "setgid"}):
+            if getattr(service, attribute) is None:
+                continue
+            reason = f"{attribute} has no effect in [{service.name}], which has no Unix socket with a path"
+            yield attribute, reason
 
 
 def _repetitions(services: Iterable[Service]) -> Iterator[ConfigWarning]:

@@ -143,10 +143,11 @@ WORDS = Kind("words, quoted as in a shell", _words, shlex.join)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or to connect: a Unix socket path, or a port with or without a host.
+    """Where to listen or to connect: a Unix socket, or a port with or without a host.
 
     host: a name, IPv4 or IPv6 text; None means every own address (accept) or loopback (connect).
     port: a number or the name of a service, None with a path.
+    path: an absolute path, or `@name` for a name of Linux' abstract kind (unix(7)).
     """
 
     host: str | None = None
@@ -155,13 +156,18 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """`PORT`, `HOST:PORT` split at the last colon, `[HOST]:PORT`, or `/path`.  Raises BadValue."""
-        if text.startswith("/"):
+        """`PORT`, `HOST:PORT` split at the last colon, `[HOST]:PORT`, `/path`, `@name`.  Raises BadValue."""
+        if text.startswith(("/", "@")):
             return cls(path=_unix_path(text))
         host, colon, port = text.rpartition(":")
         if not colon:
             return cls(port=_port(text))
         return cls(host=_host(host, text), port=_port(port))
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether it is a Unix socket without a path."""
+        return self.path is not None and self.path.startswith("@")
 
     @property
     def text(self) -> str:
@@ -175,6 +181,8 @@ class Address:
 
 
 def _unix_path(text: str) -> str:
+    if text == "@":
+        raise BadValue("a name is needed behind the @")
     if len(text.encode("utf-8", "surrogateescape")) > UNIX_PATH_MAX:
         raise BadValue("Unix socket path is too long")
     return text
@@ -200,7 +208,7 @@ def _port(port: str) -> str:
     return port
 
 
-ADDRESS = Kind("port | host:port | /path", Address.parse)
+ADDRESS = Kind("port | host:port | /path | @name", Address.parse)
 
 
 def _ip(text: str) -> str:

@@ -49,10 +49,14 @@ class Endpoint(NamedTuple):
 
 
 def endpoint(family: int, sockaddr: object) -> Endpoint:
-    """Complete an address as socket.getsockname() or getaddrinfo() gave it.
+    """Complete an address as socket.getsockname() or getaddrinfo() gave it, or `@name` of an abstract socket.
 
     Raises SystemRefusal for a family that Culvert does not carry and for a Unix path that does not fit.
     """
+    if family == socket.AF_UNIX and isinstance(sockaddr, bytes):  # an abstract name (unix(7))
+        sockaddr = os.fsdecode(sockaddr)
+    elif family == socket.AF_UNIX and isinstance(sockaddr, str) and sockaddr.startswith("@"):
+        sockaddr = f"\0{sockaddr[1:]}"
     packed = _pack(family, sockaddr)
     return Endpoint(family, sockaddr, packed, unpack(packed))  # type: ignore[arg-type]
 
@@ -83,7 +87,10 @@ def unpack(packed: bytes) -> str:
     if family == socket.AF_INET6:
         _, port, _, host, scope = _IPV6.unpack_from(packed)
         return f"{socket.inet_ntop(family, host)}{_scope_text(scope)}:{int.from_bytes(port, 'big')}"
-    path = packed[_FAMILY.size :].split(b"\0", 1)[0]
+    path = packed[_FAMILY.size :]
+    if path[:1] == b"\0" and len(path) > 1:
+        return f"localhost:@{os.fsdecode(path[1:])}"
+    path = path.split(b"\0", 1)[0]
     return f"localhost:{os.fsdecode(path)}" if path else "unnamed socket"
 
 
@@ -114,7 +121,9 @@ def _path_bytes(path: str) -> bytes:
     encoded = os.fsencode(path)
     if len(encoded) > PATH_BYTES:
         raise SystemRefusal(f'Unix socket "{path}"', "Unix socket path is too long")
-    if b"\0" in encoded:  # Linux's abstract names would need no permission on any directory
+    if encoded[:1] == b"\0":  # an abstract name: it has no end but that of the structure
+        return encoded
+    if b"\0" in encoded:
         raise SystemRefusal(f"Unix socket {path!r}", "Unix socket path has a NUL byte")
     return encoded + b"\0"
 

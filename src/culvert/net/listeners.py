@@ -27,8 +27,9 @@ from typing import NamedTuple
 
 from culvert.config.model import Service
 from culvert.errors import SystemRefusal
-from culvert.net import addresses, sockets, transparent
+from culvert.net import addresses, sockets, transparent, unixaccess
 from culvert.net.addresses import Endpoint
+from culvert.net.unixaccess import Access
 
 Say = Callable[[int, str], object]
 """Takes the level (0-7) and the text of a log line; Log.write is one."""
@@ -181,8 +182,10 @@ class Pool:
         options = sockets.compile(service.socket, "a")
         listening = self._all.get(key)
         if listening is None:
-            listening = self._all[key] = _first(key.endpoint, options)
+            listening = self._all[key] = _first(key.endpoint, options, unixaccess.wanted(service))
             self._fresh.append(key)
+        elif listening.inode is not None:
+            unixaccess.grant(str(listening.endpoint.sockaddr), unixaccess.wanted(service))
         self._claimed.add(key)
         while not listening.is_shared and len(listening.sockets) < slots:
             sock = _another(listening.endpoint, options)
@@ -239,10 +242,10 @@ def _set_inherited(service: Service, listening: Listening, say: Say) -> None:
         say(WARNING, f"Failed to set local socket options: {refusal}")
 
 
-def _first(wanted: Endpoint, options: sockets.Compiled) -> Listening:
+def _first(wanted: Endpoint, options: sockets.Compiled, access: Access) -> Listening:
     """Bind an address that nobody listens on yet."""
     if wanted.family == socket.AF_UNIX:
-        return _first_unix(wanted)
+        return _first_unix(wanted, access)
     sock = _new_socket(wanted.family, options)
     with _closing_on_failure(sock):
         sock.bind(wanted.sockaddr)
@@ -261,13 +264,17 @@ def _another(bound: Endpoint, options: sockets.Compiled) -> socket.socket:
     return sock
 
 
-def _first_unix(wanted: Endpoint) -> Listening:
+def _first_unix(wanted: Endpoint, access: Access) -> Listening:
     path = str(wanted.sockaddr)
-    _remove_stale(path)
+    named = not path.startswith("\0")
+    if named:
+        _remove_stale(path)
     sock = _new_socket(wanted.family, ())
     with _closing_on_failure(sock):
         sock.bind(path)
-        inode = _inode(path)
+        inode = _inode(path) if named else None
+        if named:
+            unixaccess.grant(path, access)
         sock.listen(socket.SOMAXCONN)
         return Listening(wanted, [sock], inode)
 

@@ -9,6 +9,7 @@ from culvert.config.rules.case import Case, Complaint, Rule
 
 _BY_ADDRESS = ("allow", "deny", "max_connections_per_address")
 _BY_OWNER = ("allow_uid", "allow_gid")
+_BY_PATH = ("accept_mode", "accept_owner")
 
 
 def _addresses(case: Case) -> Iterator[Complaint]:
@@ -29,7 +30,18 @@ def _owners(case: Case) -> Iterator[Complaint]:
             yield attribute, "is available on Linux only"
 
 
+def _paths(case: Case) -> Iterator[Complaint]:
+    """An abstract socket has no path, and whoever knows its name may connect."""
+    service = case.service
+    if not service.accept or any(each.path and not each.is_abstract for each in service.accept):
+        return
+    for attribute in _BY_PATH:
+        if getattr(service, attribute) is not None:
+            yield attribute, "there is no Unix socket with a path among what the service accepts on"
+
+
 RULES: tuple[Rule, ...] = (
     (("accept", *_BY_ADDRESS), _addresses),
     (_BY_OWNER, _owners),
+    (("accept", *_BY_PATH), _paths),
 )

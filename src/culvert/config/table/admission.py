@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,26 @@ def _id(text: str, look_up: Callable[[], int], what: str) -> int:
         raise BadValue(f'there is no {what} "{text}" here') from None
 
 
+def _owner(text: str) -> tuple[int, int]:
+    user, colon, group = text.partition(":")
+    if not user and not group:
+        raise BadValue("a user, a user:group or a :group is needed")
+    if colon and not group:
+        raise BadValue("a group is needed behind the colon")
+    return (_uid(user) if user else -1, _gid(group) if group else -1)
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise BadValue("Illegal mode: three octal digits are needed")
+    return int(text, 8)
+
+
 NETWORKS = Kind("address[/length] ...", _several(_network))
 UIDS = Kind("user ...", _several(_uid))
 GIDS = Kind("group ...", _several(_gid))
+OWNER = Kind("user[:group]", _owner)
+MODE = Kind("octal digits", _mode, lambda value: "" if value is None else f"{value:04o}")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -139,6 +157,22 @@ class Admission:
         "Only local processes of members of these groups, or of `allowUid`, are let in; on Linux.",
         merge=Merge.LIST,
         join=flat,
+        since="Culvert",
+    )
+    accept_mode: int | None = option(
+        "acceptMode",
+        MODE,
+        None,
+        "The mode of a Unix socket that is listened on; who may write to it may connect.",
+        shown="what the umask leaves",
+        since="Culvert",
+    )
+    accept_owner: tuple[int, int] | None = option(
+        "acceptOwner",
+        OWNER,
+        None,
+        "The owner, and perhaps the group, of a Unix socket that is listened on.",
+        shown="the daemon's user, or `setuid` and `setgid`",
         since="Culvert",
     )
     ident: str | None = option(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from culvert.config.options import not_yet, option
+from culvert.config.options import option
 from culvert.config.table.levels import LEVEL, group_of, user_of
 from culvert.config.values import SOME_TEXT, Kind, choice, number, seconds
-
-SOCKET_OWNER = not_yet("Unix sockets belong to the user of the daemon")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -80,7 +78,6 @@ class Running:
         Kind("user", user_of),
         None,
         "The owner of a Unix socket that is listened on.",
-        missing=SOCKET_OWNER,
     )
     setgid: str | None = option(
         "setgid",
@@ -88,5 +85,4 @@ class Running:
         None,
         "The group of a Unix socket that is listened on.",
         since="5.24",
-        missing=SOCKET_OWNER,
     )

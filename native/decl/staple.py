@@ -36,7 +36,7 @@ long culvert_stapled_answer(SSL *, const unsigned char **);
 """
 
 CUSTOM = """
-enum { CULVERT_STAPLE_ROOM = 64 * 1024, IDENTITIES = 16, ATTEMPTS = 16 };
+enum { CULVERT_STAPLE_ROOM = 64 * 1024, ATTEMPTS = 16 };
 
 struct shared_answer {
     uint64_t version; /* odd while it is written */
@@ -51,18 +51,12 @@ struct culvert_staple {
     struct shared_answer *shared;
 };
 
-/* The staples of one SSL_CTX: one for each of its certificates. */
-struct staples {
-    unsigned int count;
-    struct { X509 *certificate; struct culvert_staple *staple; } each[IDENTITIES];
-};
-
 static struct culvert_staple *culvert_staple_new(void)
 {
     struct culvert_staple *staple = OPENSSL_zalloc(sizeof *staple);
     if (!staple)
         return NULL;
-    const int kind = MAP_SHARED | MAP_ANONYMOUS;
+    const int kind = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE; /* most of it is never touched */
     staple->shared = mmap(NULL, sizeof *staple->shared, PROT_READ | PROT_WRITE, kind, -1, 0);
     if (staple->shared == MAP_FAILED) {
         OPENSSL_free(staple);
@@ -123,67 +117,47 @@ static unsigned char *culvert_staple_get(struct culvert_staple *staple, uint32_t
     return NULL;
 }
 
-static void free_staples(void *parent, void *pointer, CRYPTO_EX_DATA *data, int slot, long number, void *more)
+static void free_with_certificate(void *parent, void *staple, CRYPTO_EX_DATA *data, int slot, long number,
+                                  void *more)
 {
-    struct staples *all = pointer;
     (void)parent, (void)data, (void)slot, (void)number, (void)more;
-    for (unsigned int position = 0; all && position < all->count; position++) {
-        X509_free(all->each[position].certificate);
-        culvert_staple_free(all->each[position].staple);
-    }
-    OPENSSL_free(all);
+    if (staple)
+        culvert_staple_free(staple);
 }
 
-static int staples_slot(void)
+/* A certificate carries its staple, so that one look finds it, however many certificates there are. */
+static int staple_slot(void)
 {
     static int slot = -1;
     if (slot < 0)
-        slot = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, free_staples);
+        slot = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509, 0, NULL, NULL, NULL, free_with_certificate);
     return slot;
 }
 
 /* OpenSSL has chosen the certificate by now (SSL_CTX_set_tlsext_status_cb(3)). */
 static int on_status(SSL *ssl, void *unused)
 {
-    struct staples *all = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), staples_slot());
     X509 *certificate = SSL_get_certificate(ssl);
+    struct culvert_staple *staple = certificate ? X509_get_ex_data(certificate, staple_slot()) : NULL;
+    uint32_t size;
+    int64_t ends;
     (void)unused;
-    for (unsigned int position = 0; all && position < all->count; position++) {
-        if (all->each[position].certificate != certificate)
-            continue;
-        uint32_t size;
-        int64_t ends;
-        unsigned char *answer = culvert_staple_get(all->each[position].staple, &size, &ends);
-        if (!answer)
-            break;
-        SSL_set_tlsext_status_ocsp_resp(ssl, answer, size);
-        return SSL_TLSEXT_ERR_OK;
-    }
-    return SSL_TLSEXT_ERR_NOACK;
+    unsigned char *answer = staple ? culvert_staple_get(staple, &size, &ends) : NULL;
+    if (!answer)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, answer, size);
+    return SSL_TLSEXT_ERR_OK;
 }
 
-static struct staples *staples_of(SSL_CTX *context)
-{
-    struct staples *all = SSL_CTX_get_ex_data(context, staples_slot());
-    if (all)
-        return all;
-    all = OPENSSL_zalloc(sizeof *all);
-    if (all && !SSL_CTX_set_ex_data(context, staples_slot(), all)) {
-        OPENSSL_free(all);
-        return NULL;
-    }
-    return all;
-}
-
-/* Staple the current answer to that certificate of the context, which keeps references to both. */
+/* Staple the current answer to that certificate, which keeps a reference, where the context shows it. */
 static int culvert_staple_use(SSL_CTX *context, X509 *certificate, struct culvert_staple *staple)
 {
-    struct staples *all = staples_of(context);
-    if (!all || all->count == IDENTITIES || !X509_up_ref(certificate))
+    struct culvert_staple *before = X509_get_ex_data(certificate, staple_slot());
+    if (!X509_set_ex_data(certificate, staple_slot(), staple))
         return 0;
     staple->references++;
-    all->each[all->count].certificate = certificate;
-    all->each[all->count++].staple = staple;
+    if (before)
+        culvert_staple_free(before);
     SSL_CTX_set_tlsext_status_cb(context, on_status);
     return 1;
 }

@@ -83,6 +83,19 @@ def test_each_certificate_has_its_own_answer(pki: Pki, own: Identity) -> None:
         assert received(pki, made, ssl_version="TLSv1.2", ciphers=ciphers) == answers[name]
 
 
+def test_any_number_of_certificates_may_share_a_context(pki: Pki) -> None:
+    shown = [
+        pki.issue(f"host-{number}", responders=URLS, names=(f"{number}.example",)) for number in range(40)
+    ]
+    policies = [policy(pki, each) for each in shown]
+    context = policies[0]._context
+    for each in policies[1:]:
+        context.staple(each.stapled[0].leaf, each.stapled[0].staple)
+    for identity, made in zip(shown, policies, strict=True):
+        take(made.stapled[0], answer(identity, pki.root))
+        assert received(pki, made) == made.stapled[0].staple.current[0]  # type: ignore[index]
+
+
 def test_standing_orders_go_on_where_answers_are_stapled(pki: Pki, own: Identity) -> None:
     made = policy(pki, own)
     assert made.stapled

@@ -10,7 +10,7 @@ import pytest
 
 import culvert
 from culvert import tls
-from culvert.observe.log import for_library
+from culvert.observe.log import Log, for_library
 from culvert.tls import stapling
 from culvert.tls.stapling import Stapled
 from culvert.tunnel.stapling import Stapler
@@ -137,5 +137,29 @@ def test_a_fault_of_ours_does_not_end_the_fetching(
         asked.says(answer(own, pki.root))
         await Watched(stapled).until(lambda: current(stapled) is not None)
         assert "INTERNAL ERROR: OCSP: RuntimeError: oops" in caplog.messages
+
+    run(main)
+
+
+def test_many_certificates_are_asked_about_a_few_at_a_time(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("culvert.tunnel.stapling.AT_ONCE", 3)
+    under_way: list[int] = []
+    most = []
+
+    class Counting(Watched):
+        async def _renew(self, stapled: Stapled, log: Log) -> float:
+            under_way.append(1)
+            most.append(len(under_way))
+            pause = await super()._renew(stapled, log)
+            under_way.pop()
+            return pause
+
+    async def main(asked: Responder) -> None:
+        made = []
+        for number in range(9):
+            own = pki.issue(f"one-of-many-{number}", responders=(asked.url,))
+            made.append(tls.build(server(pki, cert=(str(own.both),), ca_file=str(pki.ca))).stapled[0])
+        await Counting(*made).until(lambda: len(asked.asked) == len(made))
+        assert max(most) == 3
 
     run(main)

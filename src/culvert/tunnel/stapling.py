@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from culvert.errors import TlsError
 from culvert.net import responders
 from culvert.observe.log import CRIT, ERR, INFO, NOTICE, Log
 from culvert.openssl.ocsp import ANSWER_MAX
 from culvert.tls.stapling import Stapled
+
+AT_ONCE: Final = 8
+"""Requests that are under way; a thousand certificates are no reason to flood a responder."""
 
 
 class Stapler:
@@ -26,6 +30,7 @@ class Stapler:
         self._groups = list(groups.values())
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; the first requests leave as soon as the loop runs."""
@@ -44,7 +49,8 @@ class Stapler:
         while True:
             await self._rest(pause)
             try:
-                pause = await self._renew(first, log)
+                async with self._room:
+                    pause = await self._renew(first, log)
             except Exception as fault:  # noqa: BLE001 - whatever it is, answers go on being fetched
                 log.write(CRIT, f"INTERNAL ERROR: OCSP: {type(fault).__name__}: {fault}")
                 pause = first.failed(log.write)

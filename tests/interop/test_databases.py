@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -165,6 +167,19 @@ def test_psql_without_tls_is_told_that_it_is_required(pgsql: Running) -> None:
 def test_what_is_asked_is_answered_whole(pgsql: Running, query: str) -> None:
     found = psql(pgsql.port["chain"], query, sslmode="disable", gssencmode="disable")
     assert len(found.stdout.strip()) == (1 if query == "select 1" else 3_000_000)
+
+
+def test_a_client_that_begins_with_tls_is_served(pgsql: Running, pki: Pki) -> None:
+    """`sslnegotiation = direct` of libpq 17; ALPN as the service has it, which is none here."""
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    start = b"\0\3\0\0user\0me\0database\0postgres\0\0"
+    with (
+        socket.create_connection(("127.0.0.1", pgsql.port["server"]), SECONDS) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as tls,
+    ):
+        tls.sendall((len(start) + 4).to_bytes(4, "big") + start)
+        assert tls.recv(1) == b"R"
+        assert b"SCRAM-SHA-256" in tls.recv(100)
 
 
 # MariaDB --------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ def _heard(case: Case) -> Iterator[Complaint]:
         yield "proxy_from", 'clients of a Unix socket have no address: write "unix"'
     if service.transport == "udp":
         yield "proxy_from", "is for TCP and Unix sockets"
+    if service.ident is not None:
+        yield "proxy_from", "ident would ask the host of the proxy, which does not know its clients' users"
 
 
 def _told(case: Case) -> Iterator[Complaint]:
@@ -47,7 +49,7 @@ def _chosen(case: Case) -> Iterator[Complaint]:
 
 
 RULES: tuple[Rule, ...] = (
-    (("accept", "proxy_from", "transport"), _heard),
+    (("accept", "ident", "proxy_from", "transport"), _heard),
     (("proxy_protocol", "protocol", "exec", "connect", "transport"), _told),
     (("client", "protocol", "socks_allow", "socks_deny"), _chosen),
 )

@@ -98,6 +98,14 @@ def test_curl_reaches_what_is_open_and_nothing_else(socks: Running, web: int, ve
         assert outcomes[name].returncode == 97  # CURLE_PROXY: it was refused, and not cut off
 
 
+@pytest.mark.parametrize("version", ["socks4", "socks5"])
+def test_curl_is_told_that_nobody_is_there(socks: Running, version: str) -> None:
+    with reserved_port() as port:
+        proxy = f"127.0.0.1:{socks.port['near']}"
+        outcome = run("curl", "-sS", f"--{version}", proxy, f"http://127.0.0.1:{port}/")
+    assert outcome.returncode == 97
+
+
 def test_the_own_client_asks_the_own_server(socks: Running) -> None:
     assert fetch(socks.port["asks"]) == HELLO
     assert fetch(socks.port["asks-closed"]) == b""

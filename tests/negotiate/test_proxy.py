@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from culvert.negotiate import proxy_header
@@ -178,3 +180,14 @@ def test_the_backend_is_told_first_of_all() -> None:
     assert sent == V2_IPV4
     unknown = {Fact.PEER_ADDRESS: None, Fact.OWN_ADDRESS: None}
     assert converse(tell_version_1(Terms()), facts=unknown).sent[Peer.FAR] == V1["none"][1]
+
+
+@pytest.mark.parametrize(
+    "octets", [V1["ipv4"][1], V2_IPV4[:13] + b"\x11\0\x13" + V2_IPV4[16:] + b"\4\0\4none"]
+)
+def test_a_header_with_any_octet_changed_is_understood_or_refused(octets: bytes) -> None:
+    for place in range(len(octets)):
+        for octet in {0, 1, 0x7F, 0x80, 0xFF} - {octets[place]}:
+            changed = octets[:place] + bytes((octet,)) + octets[place + 1 :] + bytes(300)
+            with contextlib.suppress(NegotiationFailed):
+                converse(receiving(), changed)

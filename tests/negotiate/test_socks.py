@@ -6,7 +6,7 @@ import pytest
 
 from culvert.negotiate.failures import NegotiationFailed, OrderlyEnd
 from culvert.negotiate.registry import Terms
-from culvert.negotiate.socks import client, server, server_connected
+from culvert.negotiate.socks import client, server, server_connected, server_unreachable
 from culvert.negotiate.steps import Fact, Host, Peer
 from tests.negotiate.conversing import Conversation, converse
 
@@ -51,6 +51,17 @@ def test_a_request_leads_to_its_destination(
     assert judged == [target]
     second = converse(server_connected(Terms()), facts={Fact.MEMORY: first.outcome.memory})
     assert second.sent[NEAR] == late
+
+
+@pytest.mark.parametrize(
+    ("granted", "told"),
+    [(b"\0\x5a" + V4[2:8], b"\0\x5b" + V4[2:8]), (b"\5\0\0\1" + bytes(6), b"\5\4\0\1" + bytes(6))],
+)
+def test_a_destination_that_nobody_answers_at_is_told_so(granted: bytes, told: bytes) -> None:
+    talk = Conversation()
+    with pytest.raises(OrderlyEnd):
+        converse(server_unreachable(Terms()), facts={Fact.MEMORY: granted}, into=talk)
+    assert talk.sent[NEAR] == told
 
 
 @pytest.mark.parametrize(

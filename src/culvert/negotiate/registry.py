@@ -39,11 +39,13 @@ class Hooks:
     middle: in client mode, and in server mode with ``dials_first``, in clear with both sides, before the
         handshake; else inside TLS with the accepted side, before the far end is dialled.
     late: with both sides, when the handshake is done and the far end is connected.
+    unreachable: instead of late, with the accepted side, when no far end took the connection.
     """
 
     early: Begin | None = None
     middle: Begin | None = None
     late: Begin | None = None
+    unreachable: Begin | None = None
     dials_first: bool = False
 
 

@@ -98,6 +98,14 @@ def server_connected(_terms: Terms) -> Script:
     return NOTHING
 
 
+def server_unreachable(_terms: Terms) -> Script:
+    """Tell the client that nobody is there."""
+    granted: bytes = yield from learn(Fact.MEMORY)
+    code = _REJECTED if granted[0] == 0 else _HOST_UNREACHABLE
+    yield from send(Peer.NEAR, granted[:1] + bytes((code,)) + granted[2:])
+    raise OrderlyEnd("")
+
+
 def _answer_resolve(request: _Request, found: tuple[Host, ...], yes: int, no: int) -> Talk[None]:
     """Version 4 has room for IPv4 only."""
     numbers = [ipaddress.ip_address(host).packed for host, _port in found]
@@ -217,4 +225,4 @@ def _encoded(host: str, port: int) -> bytes:
 
 
 CLIENT = Hooks(late=client)
-SERVER = Hooks(middle=server, late=server_connected)
+SERVER = Hooks(middle=server, late=server_connected, unreachable=server_unreachable)

@@ -168,7 +168,12 @@ class Tunnel:
         """Have a far end; returns under what the TLS sessions with it are remembered."""
         program = self._service.plan.far_program
         if program is None or self.redirected:
-            endpoint = await self._dial()
+            try:
+                endpoint = await self._dial()
+            except Unreachable:
+                if self._service.plan.hooks is not None and not self.redirected:
+                    await self._negotiate(self._service.plan.hooks.unreachable)
+                raise
             if self._service.plan.introduce is not None and not self.redirected:
                 await self._negotiate(self._service.plan.introduce)
             return self._service.far_end.session_key(endpoint)

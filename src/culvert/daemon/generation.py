@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from culvert.config.model import Configuration, GlobalOptions, Message
 from culvert.daemon import privileges
 from culvert.daemon.privileges import Rights
+from culvert.daemon.quarantine import Quarantine
 from culvert.daemon.seeding import seed
 from culvert.daemon.source import Source
+from culvert.daemon.watching import Look, look
 from culvert.net.listeners import Listening, Pool
 from culvert.observe.log import NOTICE, WARNING, Log
 from culvert.observe.outlet import Outlet, discard
@@ -26,6 +28,8 @@ class Generation:
     take_back: restores the environment and the switches of OpenSSL that were in force before.
     workers: how many processes it wants; `auto` is one for each processor that this process may use.
     sinks: where its log lines go; the supervisor closes them when it is over.
+    look: how its files looked before they were loaded, when they are to be watched.
+    quarantine: the services that it goes without, None when all must work.
     """
 
     configuration: Configuration
@@ -33,6 +37,8 @@ class Generation:
     listenings: tuple[tuple[Listening, ...], ...]
     take_back: library.Undo
     sinks: list[logging.Handler] = field(default_factory=list)
+    look: Look | None = None
+    quarantine: Quarantine | None = None
 
     workers: int = field(init=False)
 
@@ -41,28 +47,42 @@ class Generation:
         self.workers = self.configuration.options.workers or len(os.sched_getaffinity(0))
 
 
-def prepare(source: Source, pool: Pool, outlet: Outlet, *, before: Generation | None = None) -> Generation:
+def prepare(
+    source: Source,
+    pool: Pool,
+    outlet: Outlet,
+    *,
+    before: Generation | None = None,
+    again: bool = False,
+) -> Generation:
     """Read, check, plan, bind and open everything that a configuration asks for, in this order.
 
     before: what is in force, when the daemon runs already and the file is read a second time.
+    again: do not read the file, but load once more what the configuration in force names.
     Raises ConfigErrors or SystemRefusal, and then nothing of it is left open.
     """
     log = outlet.log
-    log.write(NOTICE, f"Reading configuration from {source}")
-    configuration = _in_place(source.load_again() if before else source.load())
-    _say_what_was_read(configuration, log)
+    if again and before is not None:
+        configuration = before.configuration
+    else:
+        log.write(NOTICE, f"Reading configuration from {source}")
+        configuration = _in_place(source.load_again() if before else source.load())
+        _say_what_was_read(configuration, log)
+    seen = look(configuration) if configuration.options.watch else None
+    plans_before = before.plans if before else ()
+    quarantine = Quarantine(log, plans_before) if configuration.options.quarantine else None
     take_back = library.take_over(configuration.options, log.write, again=before is not None)
     try:
         seed(configuration.options, log.write)
-        plans = plan_services(configuration, log.write, before.plans if before else ())
+        instead = quarantine.instead if quarantine else None
+        plans = plan_services(configuration, log.write, plans_before, instead)
     except BaseException:
         take_back()
         raise
     log.write(NOTICE, "Configuration successful")
-    generation = Generation(configuration, plans, (), take_back)
+    generation = Generation(configuration, plans, (), take_back, look=seen, quarantine=quarantine)
     try:
-        workers = generation.workers
-        generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
+        _open(generation, pool, log)
         pool.check_activated()
         if before is None:
             _give_up_rights(configuration.options, outlet)
@@ -72,6 +92,15 @@ def prepare(source: Source, pool: Pool, outlet: Outlet, *, before: Generation | 
         take_back()
         raise
     return generation
+
+
+def _open(generation: Generation, pool: Pool, log: Log) -> None:
+    """Bind the addresses of every plan."""
+    plans, workers = generation.plans, generation.workers
+    if generation.quarantine is not None:
+        generation.plans, generation.listenings = generation.quarantine.open(plans, pool, workers)
+    else:
+        generation.listenings = tuple(pool.open(plan.service, workers, log.write) for plan in plans)
 
 
 def _give_up_rights(options: GlobalOptions, outlet: Outlet) -> None:

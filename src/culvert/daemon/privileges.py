@@ -20,6 +20,7 @@ from culvert.errors import SystemRefusal
 
 _USED_LATER: Final = (
     "culvert.daemon.worker",
+    "ctypes",  # watching files
     "concurrent.futures.thread",  # getaddrinfo of asyncio
     "encodings.idna",  # host names
     "encodings.ascii",

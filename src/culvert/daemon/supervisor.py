@@ -27,16 +27,18 @@ from culvert.daemon.crew import Crew, Member, Vacancy
 from culvert.daemon.detach import Caller
 from culvert.daemon.generation import Generation
 from culvert.daemon.pidfile import PidFile
+from culvert.daemon.quarantine import Held
 from culvert.daemon.readyfile import ReadyFile
 from culvert.daemon.signals import ENDING, HEARD, SignalQueue
 from culvert.daemon.source import Source
 from culvert.daemon.systemd import Notifier
 from culvert.daemon.vigil import Vigil
+from culvert.daemon.watching import Watch
 from culvert.errors import ConfigErrors, SystemRefusal
 from culvert.net.listeners import Pool
 from culvert.observe.fate import fate
 from culvert.observe.ids import Ids, SharedCounter
-from culvert.observe.log import CRIT, DEBUG, ERR, INFO, NOTICE, WARNING
+from culvert.observe.log import CRIT, DEBUG, EMERG, ERR, INFO, NOTICE, WARNING
 from culvert.observe.outlet import Outlet, discard
 from culvert.tls import tickets
 
@@ -74,6 +76,7 @@ class Supervisor:
             first.configuration.options.exit_when_idle,
         )
         self._ready_file = ReadyFile()
+        self._watch: Watch | None = None
         self._pid_file: PidFile | None = None
         self._kill_at: float | None = None  # set when the daemon is ending
         self._next_day = time.monotonic() + DAY_SECONDS
@@ -92,12 +95,31 @@ class Supervisor:
         self._crew.members = self._fork_workers(self._generation)
         self._pool.settle(self._log.write)
         gc.collect()
+        self._watch_files()
         self._say_ready()
 
     def _say_ready(self) -> None:
         self._ready_file.show(self._generation.configuration.options.ready_file, self._log)
         self._log.write(INFO, "Accepting new connections")
         self._notifier.ready()
+        if self._held():
+            self._notifier.status("; ".join(map(str, self._held())))
+
+    def _held(self) -> list[Held]:
+        quarantine = self._generation.quarantine
+        return [] if quarantine is None else quarantine.held
+
+    def _watch_files(self) -> None:
+        """Watch the files of the configuration in force, if it wants that."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._generation.look is None:
+            return
+        try:
+            self._watch = Watch(self._generation.configuration, self._generation.look)
+        except SystemRefusal as refusal:
+            self._log.write(WARNING, f"Files cannot be watched for changes: {refusal}")
 
     def serve(self) -> int:
         """Act on signals and children until an end was asked for and all workers are gone; returns 0."""
@@ -107,6 +129,7 @@ class Supervisor:
                 self._handle(number)
             self._fill_vacancies()
             self._begin_day()
+            self._look_after_files()
             if self._vigil.step() and self._kill_at is None:
                 self._log.write(NOTICE, f"No connection for {self._vigil.idle:g} seconds: terminating")
                 self._begin_end()
@@ -119,6 +142,8 @@ class Supervisor:
         crew.kill(self._crew.everybody())
         self._pool.close(self._log.write)
         self._ready_file.hide()
+        if self._watch is not None:
+            self._watch.close()
         if self._pid_file is None:
             self._log.write(DEBUG, "No pid file to remove")
         elif self._pid_file.remove():
@@ -140,8 +165,12 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         self._crew.watch(poll)
+        if self._watch is not None:
+            poll.register(self._watch, select.POLLIN)
         for descriptor, _ in poll.poll(self._patience()):
             self._crew.hear(descriptor)
+            if self._watch is not None and descriptor == self._watch.fileno():
+                self._watch.hear()
 
     def _patience(self) -> float:
         """Milliseconds until something is due; ticket keys that were due before are forgotten."""
@@ -150,6 +179,8 @@ class Supervisor:
             self._next_day - now,
             self._crew.seconds_to_next(),
             self._vigil.seconds_to_next(),
+            None if self._watch is None else self._watch.seconds_to_next(),
+            None if self._generation.quarantine is None else self._generation.quarantine.seconds_to_next(),
             tickets.KEPT.turn(),
             self._kill_at and self._kill_at - now,
         ]
@@ -166,6 +197,8 @@ class Supervisor:
         elif number == signal.SIGUSR1:
             self._reopen_log()
         elif number == signal.SIGUSR2:
+            for held in self._held():
+                self._log.write(EMERG, str(held))
             self._crew.send(Order.LIST)
         elif number == signal.SIGCHLD:
             self._bury()
@@ -241,6 +274,8 @@ class Supervisor:
             self._signals.leave_to_worker()
             self._caller.close()
             self._notifier.close()
+            if self._watch is not None:
+                self._watch.close()
             if self._pid_file is not None:
                 self._pid_file.close()
             self._crew.close_channels()
@@ -281,15 +316,32 @@ class Supervisor:
     # Reload
     # ----------------------------------------------------------------------------------------------------
 
-    def _reload(self) -> None:
-        """Take over the configuration as it is now, or nothing of it."""
+    def _look_after_files(self) -> None:
+        """Load files again that have changed, and take in services that work again."""
+        if self._kill_at is not None:
+            return
+        if self._watch is not None and self._watch.changed():
+            self._log.write(NOTICE, "Files of the configuration have changed: loading them")
+            self._reload(again=True)
+            return
+        generation, quarantine = self._generation, self._generation.quarantine
+        if quarantine is not None and quarantine.works_again(generation.configuration, self._pool):
+            self._log.write(NOTICE, "A service in quarantine works again: taking it in")
+            self._reload(again=True)
+
+    def _reload(self, *, again: bool = False) -> None:
+        """Take over the configuration as it is now, or nothing of it.
+
+        again: the file is not read, but all that it named.
+        """
         if self._kill_at is not None:
             self._log.write(NOTICE, "Not reloading: the daemon is terminating")
             return
         self._log.write(DEBUG, "Processing SIGNAL_RELOAD_CONFIG")
         self._notifier.reloading()
         try:
-            fresh = generation.prepare(self._source, self._pool, self._outlet, before=self._generation)
+            before = self._generation
+            fresh = generation.prepare(self._source, self._pool, self._outlet, before=before, again=again)
             self._take_over(fresh)
         except ConfigErrors as errors:
             for error in errors.errors:
@@ -322,6 +374,7 @@ class Supervisor:
         discard(old.sinks)
         self._pool.settle(self._log.write)
         self._vigil.idle = fresh.configuration.options.exit_when_idle
+        self._watch_files()
         self._say_ready()
 
     def _retire_old(self) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from culvert.tunnel.proxied import Proxies
 
 Say = Callable[[int, str], None]
+Instead = Callable[[Service, ConfigError | ConfigErrors], "Iterable[ServicePlan]"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +78,13 @@ def plan_services(
     configuration: Configuration,
     say: Say = lambda _level, _text: None,
     earlier: Sequence[ServicePlan] = (),
+    instead: Instead | None = None,
 ) -> tuple[ServicePlan, ...]:
     """Resolve names and make the TLS contexts of every service; blocks, and may ask for pass phrases.
 
     say: takes the lines that come up, with their level.  earlier: the plans that are in force until now; what
-    a service counts goes on under its name.  Raises ConfigErrors with everything that is wrong.
+    a service counts goes on under its name.  instead: is asked about each service that cannot be planned, and
+    gives the plans to go on with.  Raises ConfigErrors with everything that is wrong.
     """
     before = {each.service.name: each for each in earlier}
     plans: list[ServicePlan] = []
@@ -90,10 +93,11 @@ def plan_services(
         say(INFO, f"Initializing service [{service.name}]")
         try:
             plans.append(plan_service(service, say, before.get(service.name), configuration.options))
-        except ConfigErrors as several:
-            errors.extend(several.errors)
-        except ConfigError as error:
-            errors.append(error)
+        except (ConfigErrors, ConfigError) as error:
+            if instead is not None:
+                plans.extend(instead(service, error))
+            else:
+                errors.extend(error.errors if isinstance(error, ConfigErrors) else (error,))
     if errors:
         raise ConfigErrors(errors)
     for warning in dict.fromkeys(each for plan in plans for each in plan.policy.warnings):

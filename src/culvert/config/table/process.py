@@ -84,6 +84,20 @@ class Process:
     pid: str | None = option(
         "pid", FILE_OR_NONE, None, "Write the number of the process here.", reloadable=False
     )
+    watch: bool = option(
+        "watch",
+        YES_NO,
+        False,
+        "Load certificates, keys, authorities and revocation lists again when their files change.",
+        since="Culvert",
+    )
+    quarantine: bool = option(
+        "quarantine",
+        YES_NO,
+        False,
+        "Let the other services serve when the files, names or addresses of one do not work.",
+        since="Culvert",
+    )
     ready_file: str | None = option(
         "readyFile",
         FILE_OR_NONE,

@@ -109,10 +109,41 @@ def test_a_session_made_on_one_daemon_resumes_on_the_other(
 ) -> None:
     believes = client(pki, version)
     with daemons(kinds, pki, echo, tmp_path, f"sessiond = 127.0.0.1:{sessiond.port}") as (one, other):
-        first, saved = resumed(pki, one, believes)
-        assert not first
-        assert resumed(pki, other, believes, saved)[0]
-    assert "1 session(s)" in sessiond.stop() or version == "TLSv1.3"
+        # stunnel waits for 0.2 ms only, and then shakes hands in full.
+        tries = 20 if other.kind is Kind.STUNNEL else 1
+        assert any(passed_on(pki, one, other, believes) for _ in range(tries))
+    assert "0 session(s)" not in sessiond.stop()
+
+
+def passed_on(pki: Pki, one: Proxy, other: Proxy, believes: ssl.SSLContext) -> bool:
+    """Whether a new session of one daemon resumes on the other."""
+    first, saved = resumed(pki, one, believes)
+    assert not first
+    return resumed(pki, other, believes, saved)[0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("kinds", ["culvert-culvert", "stunnel-culvert"])
+def test_a_ticket_of_equal_secrets_resumes_on_culvert(
+    pki: Pki, echo: Echo, tmp_path: Path, kinds: str, size: int, version: str
+) -> None:
+    secret = bytes(reversed(range(size))).hex()  # it ends with a zero octet
+    more = f"ticketKeySecret = {secret}", f"ticketMacSecret = {secret}"
+    with daemons(kinds, pki, echo, tmp_path, *more) as (one, other):
+        assert passed_on(pki, one, other, client(pki, version))
+
+
+def test_a_ticket_of_stunnel_is_not_taken_where_clients_are_verified(
+    pki: Pki, echo: Echo, tmp_path: Path
+) -> None:
+    """Nobody knows by which rules stunnel has let the client in."""
+    believes, secret = client(pki, "TLSv1.3"), bytes(32).hex()
+    believes.load_cert_chain(str(pki.client.both))
+    given = f"ticketKeySecret = {secret}", f"ticketMacSecret = {secret}"
+    more = *given, "verifyChain = yes", f"CAfile = {pki.ca}"
+    with daemons("stunnel-culvert", pki, echo, tmp_path, *more) as (one, other):
+        assert not passed_on(pki, one, other, believes)
 
 
 def test_without_its_server_a_daemon_does_full_handshakes_until_it_is_back(
@@ -126,10 +157,8 @@ def test_without_its_server_a_daemon_does_full_handshakes_until_it_is_back(
             assert not resumed(pki, other, believes, saved)[0]
         again = Sessiond(sessiond.port)
         try:
-            for _ in range(3):  # each worker of the other finds out for itself
-                _, saved = resumed(pki, one, believes)
-                taken = resumed(pki, other, believes, saved)[0]
-            assert taken
+            # Each worker finds out for itself, by the first session that it asks for.
+            assert any(passed_on(pki, one, other, believes) for _ in range(40))
         finally:
             again.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,18 @@ def test_a_client_resumes_per_destination(pki: Pki) -> None:
         seen.append(ends[1].session.resumed)
         part(*ends)
     assert seen == [False, True, False, True, True]
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_clients_own_time_holds_whatever_the_server_says(pki: Pki, version: str) -> None:
+    far = tls.build(server(pki, session_cache_timeout=3600.0))
+    near = tls.build(client(session_cache_timeout=10.0, ssl_version_max=version))
+    part(*connect(near, far))
+    memory = near._memory
+    assert memory is not None
+    saved = memory.take(memory.number("there:443"))
+    assert saved is not None
+    assert 0 < saved.ends_at - time.time() <= 10
 
 
 def test_a_client_without_a_destination_resumes_nothing(pki: Pki) -> None:

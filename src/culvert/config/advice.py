@@ -13,6 +13,7 @@ from culvert.config.ocspadvice import ocsp_advice
 from culvert.config.secrecy import exposed
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.config.tlsnames import VERSIONS
+from culvert.config.values import Address
 from culvert.errors import ConfigWarning, printable
 
 _SECURE = VERSIONS.index("TLSv1.2")
@@ -89,6 +90,13 @@ def _old_versions(service: Service) -> Iterator[Advice]:
         yield "options", f"Service [{service.name}] allows SSLv3, which is not secure"
 
 
+def _believed_sessions(service: Service) -> Iterator[Advice]:
+    """A session says who its client is, and nobody says whose the answer with the session is."""
+    if isinstance(service.sessiond, Address) and service.request_cert and not service.client:
+        reason = "takes certificates out of sessions that `sessiond` brings without authentication"
+        yield "sessiond", f"Service [{service.name}] {reason}"
+
+
 def _weak_algorithms(service: Service) -> Iterator[Advice]:
     if service.security_level is not None and service.security_level < 2:
         yield (
@@ -155,5 +163,6 @@ _RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
     _old_versions,
     _weak_algorithms,
     _readable_secrets,
+    _believed_sessions,
     ocsp_advice,
 )

@@ -25,8 +25,9 @@ MOST: Final = 512
 """Octets of a session."""
 PACKET_MAX: Final = 36 + MOST
 
-PATIENCE: Final = 0.05
-"""Seconds that a handshake waits for an answer.  stunnel means 0.2, and waits for 0.0002."""
+PATIENCE: Final = 0.04
+"""Seconds that a handshake waits for an answer, so that with a late timer it is no more than 0.05.  stunnel
+means 0.2, and waits for 0.0002."""
 
 _HEAD: Final = struct.Struct(">BBH32s")
 _READS: Final = 64

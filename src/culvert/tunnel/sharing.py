@@ -63,7 +63,9 @@ def _server(address: Address) -> Endpoint:
 def _redis(service: Service, place: RedisPlace) -> RedisPlan:
     if importlib.util.find_spec("redis") is None:
         raise SystemRefusal("Redis needs a Python package", "pip install 'culvert[redis]'")
-    import culvert.tunnel.redis_sessions  # noqa: F401 - once, and not in every worker
+    import redis.asyncio  # noqa: F401 - before the fork, so that no worker's loop waits for it
+
+    import culvert.tunnel.redis_sessions  # noqa: F401
 
     ca = None
     if place.ca_file is not None:

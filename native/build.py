@@ -32,13 +32,14 @@ SOURCES = (
     "settle.c",
     "timers.c",
     "tickets.c",
+    "home.c",
 )
 
 # In the order in which their types are needed.
 DECLARATIONS = (
     *("atomic", "crypto", "err", "bio", "evp", "x509", "pem", "ssl", "ui", "store", "hardware", "provider"),
-    *("commands", "altname", "revocation", "verification", "psk", "alpn", "ocsp", "staple", "engine"),
-    *("tickets", "hello", "sealing", "subject"),
+    *("commands", "altname", "revocation", "verification", "psk", "alpn", "ocsp", "staple", "switch"),
+    *("engine", "tickets", "hello", "sealing", "subject"),
 )
 
 

@@ -8,6 +8,7 @@
  * OpenSSL checks before anything is deciphered.
  */
 #include "tickets.h"
+#include "home.h"
 
 #include <string.h>
 #include <openssl/core_names.h>
@@ -58,10 +59,11 @@ static const EVP_CIPHER *cipher_of(const struct ticket_key *key) {
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 go on, 2 go on and renew, 0 no key, -1 failed.  The keys are those of the
- * context that the connection has by now, which a server name may have chosen. */
+ * context that the connection began with, whatever service its server name has chosen: who may resume where is decided by
+ * the session context. */
 static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *vector, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                       int sealing) {
-    const struct ring *ring = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ring_slot());
+    const struct ring *ring = SSL_CTX_get_ex_data(home_of(ssl), ring_slot());
     const struct ticket_key *key;
     if (!ring)
         return sealing ? -1 : 0;

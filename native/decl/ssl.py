@@ -161,7 +161,7 @@ void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int);
 
 SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
-void culvert_recheck_tickets(SSL_CTX *, int, int);
+int culvert_recheck_tickets(SSL_CTX *, int, int);
 int culvert_token(SSL *, unsigned char *);
 int culvert_session_is_current(SSL_SESSION *);
 int culvert_vouch(SSL *);
@@ -305,12 +305,20 @@ static int culvert_token(SSL *ssl, unsigned char *token)
 
 enum duty { MARKED_ONLY = 1, NAMED = 2 };
 
+static int duties_slot = -1;
+
+/* Of the context that a connection has by now; the callbacks are those of the one that it began with. */
+static uintptr_t duties_of(const SSL *ssl)
+{
+    return duties_slot < 0 ? 0 : (uintptr_t)SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), duties_slot);
+}
+
 static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
-                                       size_t name_size, SSL_TICKET_STATUS status, void *duties)
+                                       size_t name_size, SSL_TICKET_STATUS status, void *unused)
 {
     int opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-    int passed = !((uintptr_t)duties & MARKED_ONLY) || culvert_is_vouched_for(session);
-    (void)ssl, (void)name, (void)name_size;
+    int passed = !(duties_of(ssl) & MARKED_ONLY) || culvert_is_vouched_for(session);
+    (void)name, (void)name_size, (void)unused;
     if (!opened)
         ERR_clear_error(); /* to SSL_get_error(3) a strange ticket is a failure of the handshake */
     if (!opened || !passed || !culvert_session_is_current(session))
@@ -318,16 +326,22 @@ static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
-static int ticket_closing(SSL *ssl, void *duties)
+static int ticket_closing(SSL *ssl, void *unused)
 {
-    return !((uintptr_t)duties & NAMED) || name_session(SSL_get_session(ssl));
+    (void)unused;
+    return !(duties_of(ssl) & NAMED) || name_session(SSL_get_session(ssl));
 }
 
-/* marked_only: open none but those of peers that have passed all checks.  named: give each a token. */
-static void culvert_recheck_tickets(SSL_CTX *context, int marked_only, int named)
+/* marked: open none but those of peers that have passed all checks; named: give each a token.  Both as long
+ * as a connection is of this context.  Returns 0 when memory is out. */
+static int culvert_recheck_tickets(SSL_CTX *context, int marked, int named)
 {
-    uintptr_t duties = (marked_only ? MARKED_ONLY : 0) | (named ? NAMED : 0);
-    SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, (void *)duties);
+    uintptr_t duties = (marked ? MARKED_ONLY : 0) | (named ? NAMED : 0);
+    if (duties_slot < 0)
+        duties_slot = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, NULL);
+    if (duties_slot < 0 || !SSL_CTX_set_ex_data(context, duties_slot, (void *)duties))
+        return 0;
+    return SSL_CTX_set_session_ticket_cb(context, ticket_closing, ticket_opened, NULL);
 }
 
 static int allow_nothing(const SSL *ssl, const SSL_CTX *context, int operation, int bits, int nid,

@@ -86,7 +86,7 @@ def test_every_repeatable_option_of_services_has_its_rule() -> None:
         "socket",
     }
     lists = "accept connect redirect cert config checkHost checkEmail checkIP pin protocolHeader"
-    lists += " allow deny allowUid allowGid proxyFrom socksAllow socksDeny"
+    lists += " allow deny allowUid allowGid proxyFrom socksAllow socksDeny sni"
     assert {name for name, merge in rules.items() if merge is Merge.LIST} == set(lists.split())
 
 
@@ -275,8 +275,8 @@ def test_an_empty_value_unsets_the_trusted_certificates() -> None:
 
 
 def test_an_empty_server_name_of_a_client_is_not_the_same_as_none() -> None:
-    assert _service("client = yes\n").sni is None
-    assert _service("client = yes\nsni =\n").sni == ""
+    assert _service("client = yes\n").sni == ()
+    assert _service("client = yes\nsni =\n").sni == ("",)
 
 
 def test_names_of_options_match_in_any_case() -> None:

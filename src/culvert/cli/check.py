@@ -71,7 +71,7 @@ def inspect(source: str | int) -> Report:
 def _look_at_tls(configuration: Configuration) -> tuple[tuple[ConfigError, ...], tuple[ConfigWarning, ...]]:
     """What is wrong and what is doubtful with certificates, keys, ciphers and the like, each thing once."""
     from culvert.observe.log import WARNING
-    from culvert.tls import build, library  # needs the compiled module; a file with errors is told without it
+    from culvert.tls import Builder, library  # needs the compiled module; errors of a file are told without
 
     errors: dict[str, ConfigError] = {}
     warnings: dict[ConfigWarning, None] = {}
@@ -84,9 +84,10 @@ def _look_at_tls(configuration: Configuration) -> tuple[tuple[ConfigError, ...],
         library.take_over(configuration.options, say)
     except ConfigErrors as found:
         return found.errors, tuple(warnings)
+    builder = Builder(configuration.services)
     for service in configuration.services:
         try:
-            told = build(service).warnings
+            told = builder.build(service).warnings
         except ConfigErrors as found:
             errors |= {str(each): each for each in found.errors}
             told = found.warnings

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from culvert.config.draft import Draft
 from culvert.config.model import SERVICE, Service
+from culvert.config.naming import doubts_about_names
 from culvert.config.ocspadvice import ocsp_advice
 from culvert.config.secrecy import exposed
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
@@ -37,6 +38,7 @@ def advise(services: Sequence[Service], drafts: Sequence[Draft]) -> Iterator[Con
                 told.add((at, reason))
                 yield ConfigWarning(at, attribute and _spelling(attribute), printable(reason))
     yield from _repetitions(services)
+    yield from doubts_about_names(services, drafts)
 
 
 def _spelling(attribute: str) -> str:

@@ -15,7 +15,9 @@ from culvert.config.rules import RULES, Case, Complaint
 from culvert.errors import ConfigError
 
 SPELLING: Mapping[str, str] = {each.attribute: each.name for each in (*GLOBAL, *SERVICE)}
-_LIMITED = {table: tuple(each for each in table if each.missing) for table in (GLOBAL, SERVICE)}
+_LIMITED_GLOBAL = tuple((each, each.attribute) for each in GLOBAL if each.missing)
+_LIMITED_SERVICE = tuple((each, each.attribute) for each in SERVICE if each.missing)
+_Limited = tuple[tuple[Option, str], ...]
 
 
 def check_file(
@@ -46,9 +48,10 @@ def _check_case(case: Case, broken: Iterable[str]) -> Iterator[ConfigError]:
     service, broken = case.service, frozenset(broken)
     for reads, rule in RULES:
         if broken.isdisjoint(reads):
-            for attribute, reason in rule(case):
-                yield ConfigError(service.where(attribute), _subject(case, attribute), reason)
-    for option, reason in _refusals(service, SERVICE):
+            for attribute, reason, *number in rule(case):
+                at = service.where_value(attribute, number[0]) if number else service.where(attribute)
+                yield ConfigError(at, _subject(case, attribute), reason)
+    for option, reason in _refusals(service, _LIMITED_SERVICE):
         if not _told_globally(case, option.attribute):
             yield ConfigError(service.where(option.attribute), option.name, reason)
 
@@ -65,10 +68,10 @@ def _subject(case: Case, attribute: str) -> str:
     return "inetd mode" if case.inetd else f"[{case.service.name}]"
 
 
-def _refusals(model: GlobalOptions | Service, table: tuple[Option, ...]) -> Iterator[tuple[Option, str]]:
+def _refusals(model: GlobalOptions | Service, limited: _Limited) -> Iterator[tuple[Option, str]]:
     """What is asked for and does not exist."""
-    for option in _LIMITED[table]:
-        value = getattr(model, option.attribute)
+    for option, attribute in limited:
+        value = getattr(model, attribute)
         if value == option.default:
             continue
         for each in value if option.repeatable else (value,):
@@ -82,10 +85,10 @@ def _refusals(model: GlobalOptions | Service, table: tuple[Option, ...]) -> Iter
 
 
 def _check_global(options: GlobalOptions, *, inetd: bool) -> Iterator[ConfigError]:
-    for attribute, reason in _full_paths(options, inetd=inetd):
+    for attribute, reason, *_ in _full_paths(options, inetd=inetd):
         yield ConfigError(options.where(attribute), SPELLING[attribute], reason)
     yield from _engines(options)
-    for option, reason in _refusals(options, GLOBAL):
+    for option, reason in _refusals(options, _LIMITED_GLOBAL):
         yield ConfigError(options.where(option.attribute), option.name, reason)
 
 

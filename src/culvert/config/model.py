@@ -78,6 +78,8 @@ class Service(
     def __post_init__(self) -> None:
         self._settle_verification()
         self._settle_versions()
+        if isinstance(self.sni, str):  # of a program: a client has one name
+            self._settle(sni=(self.sni,))
         if self.delay:
             self._settle(failover="prio")  # an order needs addresses that are known beforehand
 

@@ -19,7 +19,7 @@ from culvert.config.model import Configuration, Service
 from culvert.errors import ConfigError, ConfigErrors, CulvertError, SystemRefusal
 from culvert.net.listeners import Listening, Pool
 from culvert.observe.log import ERR, WARNING, Log
-from culvert.tunnel.plan import ServicePlan, plan_service
+from culvert.tunnel.plan import ServicePlan, is_hosted, plan_service, with_hosted
 
 FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -58,7 +58,7 @@ class Quarantine:
         errors = error.errors if isinstance(error, ConfigErrors) else (error,)
         for each in errors:
             self.log.write(ERR, str(each))
-        earlier = tuple(plan for plan in self.before if plan.service.name == service.name)[:1]
+        earlier = tuple(plan for plan in with_hosted(self.before) if plan.service.name == service.name)[:1]
         held = Held(service, "; ".join(map(str, errors)), bool(earlier))
         self.held.append(held)
         self.log.write(WARNING, str(held))
@@ -99,7 +99,8 @@ class Quarantine:
 def _works(service: Service, configuration: Configuration, pool: Pool) -> bool:
     try:
         plan_service(service, options=configuration.options)
-        pool.open(service, 1)
+        if not is_hosted(service):
+            pool.open(service, 1)
     except (ConfigError, ConfigErrors, SystemRefusal):
         return False
     finally:

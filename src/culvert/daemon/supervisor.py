@@ -94,7 +94,6 @@ class Supervisor:
         self._make_pid_file()
         self._crew.members = self._fork_workers(self._generation)
         self._pool.settle(self._log.write)
-        gc.collect()
         self._watch_files()
         self._say_ready()
 
@@ -248,6 +247,8 @@ class Supervisor:
     def _fork_workers(self, target: Generation) -> list[Member]:
         """A worker for each slot, all of them accepting.  Raises SystemRefusal, and then none is left."""
         members: list[Member] = []
+        gc.collect()
+        gc.freeze()  # a collection writes to all that it looks at, and what is written to is not shared
         try:
             for slot in range(target.workers):
                 members.append(self._fork_worker(target, slot, members))
@@ -351,7 +352,9 @@ class Supervisor:
         except SystemRefusal as refusal:
             self._log.write(ERR, str(refusal))
             self._say_not_reloaded()
+        gc.unfreeze()
         gc.collect()  # contexts of OpenSSL hang on cycles
+        gc.freeze()
 
     def _say_not_reloaded(self) -> None:
         self._log.write(ERR, "Failed to reload the configuration file")

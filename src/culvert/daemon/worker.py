@@ -24,7 +24,7 @@ from culvert.errors import TlsError
 from culvert.observe.ids import Ids
 from culvert.observe.log import EMERG, ERR
 from culvert.observe.outlet import Outlet
-from culvert.tunnel.plan import ServicePlan
+from culvert.tunnel.plan import ServicePlan, with_hosted
 from culvert.tunnel.service import RunningService
 from culvert.tunnel.stapling import Stapler
 
@@ -63,7 +63,7 @@ def run(
 
 def _keys_work(plans: Sequence[ServicePlan], outlet: Outlet) -> bool:
     """Whether the tokens can be reached from this process, with its rights and its root."""
-    for plan in plans:
+    for plan in with_hosted(plans):
         try:
             plan.policy.try_keys()
         except TlsError as error:
@@ -108,7 +108,7 @@ class Worker:
 
     def fetch(self, plans: Sequence[ServicePlan]) -> None:
         """Keep the answers that servers staple fresh, for all workers."""
-        stapled = [each for plan in plans for each in plan.policy.stapled]
+        stapled = [each for plan in with_hosted(plans) for each in plan.policy.stapled]
         self._stapler = Stapler(stapled, self._outlet.log)
         self._stapler.start(self._loop)
 
@@ -206,7 +206,7 @@ class Worker:
 
 def _wrappers(plans: Sequence[ServicePlan]) -> Wrappers | None:
     """Fork who judges by hosts.allow, now that this process has neither threads nor connections."""
-    if not any(plan.service.libwrap for plan in plans):
+    if not any(plan.service.libwrap for plan in with_hosted(plans)):
         return None
     from culvert.net.wrappers.asking import HELPERS, Wrappers  # only daemons that use it pay for the import
 

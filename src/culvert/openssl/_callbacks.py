@@ -129,6 +129,11 @@ def register_session(session: Session, pointer: Any, destination: int) -> None:
         raise TlsError("mark the session")
 
 
+def home_of(ssl: Any) -> Context | None:
+    """The context that keeps an SSL's sessions: the one that it began with; None after a reload."""
+    return _contexts.get(_number(lib.SSL_CTX_get_ex_data(lib.home_of(ssl), CONTEXT_SLOT)))
+
+
 def destination_of(ssl: Any) -> int:
     """The number that register_session() was given."""
     return _number(lib.SSL_get_ex_data(ssl, DESTINATION_SLOT))
@@ -244,12 +249,13 @@ def culvert_on_refusal(verification: Any) -> None:
 @ffi.def_extern(error=0, onerror=_failed)  # type: ignore[untyped-decorator]
 def culvert_on_session_made(ssl: Any, session: Any) -> int:
     """Keep a new session; OpenSSL keeps the ownership of its own reference."""
-    context = _contexts.get(_number(lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(ssl), CONTEXT_SLOT)))
-    if context is None:  # replaced by a reload: nobody would ask for the session
+    home = home_of(ssl)
+    if home is None:  # replaced by a reload: nobody would ask for the session
         return 0
-    if context.judged and not _session_of(ssl).admits(context, session):
+    context = _context_of(lib.SSL_get_SSL_CTX(ssl))
+    if context.judged and not _session_of(ssl).admits(home, session):
         return 0
-    context.keep_session(ssl, session)
+    home.keep_session(ssl, session, context.redirects)
     return 0
 
 
@@ -257,8 +263,10 @@ def culvert_on_session_made(ssl: Any, session: Any) -> int:
 def culvert_on_session_wanted(ssl: Any, key: Any, size: int, copy: Any) -> Any:
     """Find a session by its id; the one that is returned is OpenSSL's."""
     copy[0] = 0
-    context = _context_of(lib.SSL_get_SSL_CTX(ssl))
-    found = context.find_server_session(bytes(ffi.buffer(key, size)))
+    home, context = home_of(ssl), _context_of(lib.SSL_get_SSL_CTX(ssl))
+    if home is None:
+        return ffi.NULL
+    found = home.find_server_session(bytes(ffi.buffer(key, size)), context.redirects)
     if context.judged and found != ffi.NULL:
         _session_of(ssl).offered(found)
     return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import threading
 from collections.abc import Sequence
 from typing import Any, Self
 
 from culvert.openssl._errors import begin, check, check_pointer, fail
 from culvert.openssl._lib import ffi, lib
+
+_decoding = threading.Lock()
 
 NameKey = bytes
 """A distinguished name in DER, to compare or to look up."""
@@ -58,6 +61,12 @@ class PrivateKey:
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None) -> Self:
         """Read the first private key.  Raises TlsError, also for a wrong pass phrase; never asks for one."""
         begin()
+        if passphrase is None and b"PRIVATE KEY-----" in pem and b"ENCRYPTED" not in pem:
+            with _Reader(pem) as bio, _decoding:
+                key = lib.culvert_open_key(bio)
+            if key != ffi.NULL:
+                return cls(key)
+            begin()  # the slow way may do, and has the better words for an error
         given = ffi.NULL if passphrase is None else ffi.new("char[]", passphrase)
         with _Reader(pem) as bio:
             key = lib.PEM_read_bio_PrivateKey(bio, ffi.NULL, _password(), given)

@@ -7,6 +7,7 @@ from culvert.openssl._errors import begin, check, check_pointer, take_reasons
 from culvert.openssl._lib import ffi, lib
 from culvert.openssl.context import Context
 
+_GROUPS = ("groups", "curves")
 _UNKNOWN, _NO_PARAMETER = -2, -3  # SSL_CONF_cmd(3), RETURN VALUES
 
 
@@ -37,6 +38,8 @@ class Commands:
             take_reasons()
             raise TlsError("execute a command", (f'OpenSSL config command "{name}" requires a parameter',))
         check(done, "execute a command")
+        if name.lower() in _GROUPS and parameter is not None:
+            self._context.groups = parameter
 
     def finish(self) -> None:
         """Do what could only be done when all commands are known.  Raises TlsError."""

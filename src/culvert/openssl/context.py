@@ -63,6 +63,7 @@ class Context:
         self._memory: SessionMemory | None = None
         self.redirects = False
         self.names_sessions = False
+        self.groups = ""
         self.verifies_silently = False
         self._watched = not server
         self.ask: Ask | None = None
@@ -140,6 +141,7 @@ class Context:
         """Key exchange groups, best first, joined by colons."""
         begin()
         check(lib.SSL_CTX_set1_groups_list(self._ctx, names.encode()), "set the groups")
+        self.groups = names
 
     @property
     def security_level(self) -> int:
@@ -269,15 +271,27 @@ class Context:
     def share_sessions(self, store: SessionStore) -> None:
         """Resume what any worker has negotiated; tickets need no store, ids do."""
         self._store = store
+        self.resume_elsewhere()
+        lib.culvert_ask_python_about_sessions(self._ctx, 1)
+
+    def resume_elsewhere(self) -> None:
+        """Give sessions ids and tickets; the context keeps them from which connections come to this one.
+
+        No ticket is opened of a peer whose certificate has expired, or that has not passed where that counts.
+        """
         mode = lib.SSL_SESS_CACHE_SERVER | lib.SSL_SESS_CACHE_NO_INTERNAL
         lib.SSL_CTX_set_session_cache_mode(self._ctx, mode)
-        lib.culvert_ask_python_about_sessions(self._ctx, 1)
-        lib.culvert_recheck_tickets(self._ctx, self.redirects, self.names_sessions)
+        self.recheck_tickets()
 
     def name_sessions(self) -> None:
         """Give every session a name that its tickets carry (Session.token)."""
         self.names_sessions = True
-        lib.culvert_recheck_tickets(self._ctx, self.redirects, self.names_sessions)
+        self.recheck_tickets()
+
+    def recheck_tickets(self) -> None:
+        """Open only those tickets that are good here, and name those that are made."""
+        begin()
+        check(lib.culvert_recheck_tickets(self._ctx, self.redirects, self.names_sessions), "watch tickets")
 
     def remember_sessions(self, memory: SessionMemory) -> None:
         """Hand a client's new sessions to ``memory``."""
@@ -294,31 +308,33 @@ class Context:
 
     # -- called by _callbacks with pointers of OpenSSL --
 
-    def keep_session(self, ssl: Any, pointer: Any) -> None:
+    def keep_session(self, ssl: Any, pointer: Any, marked: bool) -> None:
+        """marked: of a server, only if the peer has passed all checks."""
         if self.server:
-            self.keep_server_session(pointer)
+            self.keep_server_session(pointer, marked)
         else:
             self.keep_client_session(destination_of(ssl), pointer)
 
-    def keep_server_session(self, pointer: Any) -> None:
-        if self._store is None or (self.redirects and not lib.culvert_is_vouched_for(pointer)):
+    def keep_server_session(self, pointer: Any, marked: bool = False) -> None:
+        if self._store is None or (marked and not lib.culvert_is_vouched_for(pointer)):
             return
         encoded = encode_session(pointer)
         if encoded:
             self._store.keep(session_id(pointer), encoded)
 
-    def find_server_session(self, key: bytes) -> Any:
+    def find_server_session(self, key: bytes, marked: bool = False) -> Any:
+        """marked: only if its peer has passed all checks."""
         encoded = self._store.find(key) if self._store is not None else None
         if encoded is None:
             return ffi.NULL
         session = decode_pointer(encoded)
-        if session == ffi.NULL or (session_id(session) == key and self._is_resumable(session)):
+        if session == ffi.NULL or (session_id(session) == key and self._is_resumable(session, marked)):
             return session
         lib.SSL_SESSION_free(session)
         return ffi.NULL
 
-    def _is_resumable(self, session: Any) -> bool:
-        if self.redirects and not lib.culvert_is_vouched_for(session):
+    def _is_resumable(self, session: Any, marked: bool) -> bool:
+        if marked and not lib.culvert_is_vouched_for(session):
             return False
         return bool(lib.culvert_session_is_current(session))
 

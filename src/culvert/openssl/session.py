@@ -19,6 +19,7 @@ from culvert.openssl.certificates import Certificate, name_text
 
 if TYPE_CHECKING:
     from culvert.openssl.context import Context
+    from culvert.openssl.switching import Chooser
 
 
 Question = Callable[[], Coroutine[Any, Any, None]]
@@ -114,6 +115,7 @@ class Session:
         "_ssl",
         "_taken",
         "by_key",
+        "chooser",
         "context",
         "offers",
         "question",
@@ -125,6 +127,7 @@ class Session:
         self._ssl = ssl
         self._taken = False
         self.by_key = False  # a pre-shared key was used; noted for sessions that tell_keys() was called for
+        self.chooser: Chooser | None = None  # asked for the service of a client's name
         self.offers = False  # a client's earlier session
         self._accepted = False
         self._held: tuple[tuple[Context, SavedSession], ...] = ()
@@ -169,7 +172,7 @@ class Session:
         self._accepted = True
         held, self._held = self._held, ()
         for context, saved in held:
-            context.keep_session(self._live(), saved._session)
+            context.keep_session(self._live(), saved._session, self.context.redirects)
 
     def offered(self, pointer: Any) -> None:
         """An SSL_SESSION may be resumed in this connection: note when its peer was judged."""

@@ -2,80 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
 from culvert.config.model import Service
 from culvert.observe.log import DEBUG, NOTICE, WARNING
 from culvert.openssl import Context
+from culvert.openssl._lib import OPTIONS
 from culvert.openssl.certificates import Parameters
 from culvert.openssl.keys import use_keys
 from culvert.openssl.protocols import use_protocols
+from culvert.openssl.switching import Switch, watch_names
 from culvert.tls.announcing import setting_lines
 from culvert.tls.faults import Faults
 from culvert.tls.identity import Identity, load_identities
+from culvert.tls.lines import Line
 from culvert.tls.names import client_name
-from culvert.tls.ocsp import apply_ocsp
+from culvert.tls.ocsp import PeerOcsp, apply_ocsp
 from culvert.tls.passphrases import REMEMBERED, Passphrases
 from culvert.tls.policy import TlsPolicy
 from culvert.tls.psk import OnlyByKey, Secrets, load_secrets, relies_on_key
-from culvert.tls.resumption import apply_resumption, session_context
+from culvert.tls.resumption import NO_RESUMPTION, Resumption, apply_resumption, session_context
 from culvert.tls.revocation import apply_revocation
 from culvert.tls.settings import apply_settings
-from culvert.tls.stapling import apply_stapling
+from culvert.tls.stapling import Stapled, apply_stapling
 from culvert.tls.tickets import KEPT, Chains
 from culvert.tls.trust import Trust, load_trust
 from culvert.tls.verification import PeerRules
 
+NO_LATE_RESUMPTION: Final = OPTIONS["NO_SESSION_RESUMPTION_ON_RENEGOTIATION"]
+"""Set, as stunnel does, for services that share an address."""
 
-def build(service: Service, passphrases: Passphrases = REMEMBERED, chains: Chains = KEPT) -> TlsPolicy:
+
+class Furnished(NamedTuple):
+    """A context with all but resumption, and what its sessions are bound to."""
+
+    context: Context
+    secrets: Secrets | None
+    trust: Trust
+    revoked: bytes
+    ocsp: PeerOcsp | None
+
+    def session_context(self, service: Service) -> bytes:
+        return session_context(service, self.trust, self.revoked, self.secrets)
+
+
+def build(
+    service: Service,
+    passphrases: Passphrases = REMEMBERED,
+    chains: Chains = KEPT,
+    hosted: Sequence[Service] = (),
+) -> TlsPolicy:
     """Load, check and set up a service's TLS.
 
     Reads the files of `cert`, `key`, `CAfile`, `CRLfile` and their kind, and may ask for pass phrases on the
-    terminal.  chains: the ticket keys of configurations before this one.  Raises ConfigErrors with everything
-    that is wrong, each error at the line of its option.
+    terminal.  chains: the ticket keys of configurations before this one.  hosted: the services that it hands
+    connections to, by their server names.  Raises ConfigErrors with everything that is wrong, each error at
+    the line of its option.
     """
     faults = Faults(service)
-    context = Context(server=not service.client)
-    apply_settings(faults, context)
-    identities = _present(faults, context, passphrases)
-    secrets = _share_keys(faults, context)
-    _agree(faults, context)
-    trust = load_trust(faults, passphrases)
-    _verify(faults, context, trust)
-    revoked = apply_revocation(faults, context)
-    name = session_context(service, trust, revoked, secrets)
-    ocsp = apply_ocsp(faults, context)
-    stapled, told = apply_stapling(faults, context, identities, trust)
-    resumption = apply_resumption(faults, context, name, chains)
+    identities, parameters = load_own(faults, passphrases)
+    furnished = furnish(faults, passphrases, identities, parameters)
+    context = furnished.context
+    if hosted:
+        watch_names(context)
+        context.set_options(NO_LATE_RESUMPTION)
+    stapling = apply_stapling(faults, context, identities, furnished.trust)
+    peers = any(each.request_cert for each in (service, *hosted))
+    name = furnished.session_context(service)
+    resumption = apply_resumption(faults, context, name, chains, peers=peers)
+    shown = Shown(identities, *stapling, client_name=_name(faults))
+    return policy_of(faults, furnished, shown, resumption=resumption, hosts=bool(hosted))
+
+
+class Shown(NamedTuple):
+    """What a service shows to its peers: certificates with their staples, a client's server name."""
+
+    identities: Sequence[Identity]
+    stapled: tuple[Stapled, ...] = ()
+    told: tuple[Line, ...] = ()
+    client_name: str | None = None
+
+
+def policy_of(
+    faults: Faults,
+    furnished: Furnished,
+    shown: Shown,
+    *,
+    resumption: Resumption = NO_RESUMPTION,
+    hosts: bool = False,
+    switch: Switch | None = None,
+) -> TlsPolicy:
+    """The policy of a service whose TLS is set up.  Raises ConfigErrors with the faults that were found."""
+    service = faults.service
     return TlsPolicy(
-        context,
-        name=_name(faults),
+        furnished.context,
+        name=shown.client_name,
         resumption=resumption,
         verifies=service.request_cert,
         requires=service.require_cert,
         tells=service.debug >= DEBUG,
         protocols=service.alpn,
-        secrets=secrets,
+        secrets=furnished.secrets,
+        hosts=hosts,
+        switch=switch,
         warnings=faults.settle(),
-        ocsp=ocsp,
-        stapled=stapled,
-        told=(*setting_lines(service, context), *faults.lines, *told),
-        token_keys=tuple(each.key for each in identities if each.key.in_token),
+        ocsp=furnished.ocsp,
+        stapled=shown.stapled,
+        told=(*setting_lines(service, furnished.context), *faults.lines, *shown.told),
+        token_keys=tuple(each.key for each in shown.identities if each.key.in_token),
     )
 
 
-def _present(faults: Faults, context: Context, passphrases: Passphrases) -> tuple[Identity, ...]:
+def load_own(faults: Faults, passphrases: Passphrases) -> tuple[tuple[Identity, ...], Parameters | None]:
+    """The certificates of a service with their keys, and its DH parameters."""
     service = faults.service
-    if not service.cert:
-        if not service.client and not service.psk_secrets:
-            faults.refuse("cert", "TLS server needs a certificate")
-        elif not service.client:
-            _exchange(faults, context, None)
-        return ()
-    identities, parameters = load_identities(faults, passphrases)
+    if service.cert:
+        return load_identities(faults, passphrases)
+    if not service.client and not service.psk_secrets:
+        faults.refuse("cert", "TLS server needs a certificate")
+    return (), None
+
+
+def furnish(
+    faults: Faults,
+    passphrases: Passphrases,
+    identities: Sequence[Identity],
+    parameters: Parameters | None,
+) -> Furnished:
+    """A context for a service; what is wrong is noted in ``faults``."""
+    context = Context(server=not faults.service.client)
+    apply_settings(faults, context)
     for identity in identities:
         _use(faults, context, identity)
-    if not service.client:
+    if not faults.service.client:
         _exchange(faults, context, parameters)
-    return identities
+    secrets = _share_keys(faults, context)
+    _agree(faults, context)
+    trust = load_trust(faults, passphrases)
+    _verify(faults, context, trust)
+    revoked = apply_revocation(faults, context)
+    return Furnished(context, secrets, trust, revoked, apply_ocsp(faults, context))
 
 
 def _use(faults: Faults, context: Context, identity: Identity) -> None:

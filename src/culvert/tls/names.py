@@ -23,8 +23,8 @@ def client_name(service: Service) -> str | None:
     of the first `connect`.  An IP literal is sent only when `sni` says so: the standard forbids it, and
     strict servers end the handshake.
     """
-    if service.sni is not None:
-        return service.sni or None
+    if service.sni:
+        return service.sni[-1] or None
     host = _default_host(service)
     return None if _is_ip(host) else host
 

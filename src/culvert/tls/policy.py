@@ -11,6 +11,7 @@ from culvert.openssl._callbacks import Report
 from culvert.openssl.keys import tell_keys
 from culvert.openssl.protocols import tell_protocols
 from culvert.openssl.session import silent
+from culvert.openssl.switching import Chooser, Switch
 from culvert.tls.fleet import Remote
 from culvert.tls.lines import Line, protocol_line, success_lines
 from culvert.tls.ocsp import PeerOcsp
@@ -28,13 +29,15 @@ class TlsPolicy:
     redirects: True where a peer that did not pass goes elsewhere; Session.vouched tells which.
     warnings: what `culvert check` tells about certificates and keys.
     ocsp: judges a peer after its handshake; None where nobody is asked.
+    switch: how a connection of another service that shares its address goes on in this one; None where it
+        accepts for itself.
     stapled: the certificates whose OCSP responses somebody has to fetch.
     """
 
     __slots__ = (
-        "_context", "_fleet", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells", "_token_keys",
-        "_told",
-        "ocsp", "redirects", "requires", "server", "stapled", "verifies", "warnings",
+        "_context", "_fleet", "_hosts", "_keys", "_memory", "_name", "_protocols", "_secrets", "_tells",
+        "_token_keys", "_told",
+        "ocsp", "redirects", "requires", "server", "stapled", "switch", "verifies", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +52,8 @@ class TlsPolicy:
         warnings: tuple[ConfigWarning, ...],
         protocols: tuple[str, ...] = (),
         secrets: Secrets | None = None,
+        hosts: bool = False,
+        switch: Switch | None = None,
         ocsp: PeerOcsp | None = None,
         stapled: tuple[Stapled, ...] = (),
         told: tuple[Line, ...] = (),
@@ -60,6 +65,8 @@ class TlsPolicy:
         self._tells = tells
         self._protocols = protocols
         self._secrets = secrets
+        self._hosts = hosts
+        self.switch = switch
         self.server = context.server
         self.redirects = context.redirects
         self.verifies = verifies
@@ -79,19 +86,26 @@ class TlsPolicy:
     def silent_context(self) -> Context | None:
         """The context of a server whose handshakes have nothing to tell and nothing to choose, else None."""
         judges = self.verifies and not self._context.verifies_silently
-        silent = self.server and not judges and self._fleet is None and self.ocsp is None
+        chooses = self._hosts or self._fleet is not None or self.ocsp is not None
+        silent = self.server and not judges and not chooses
         return self._context if silent else None
 
-    def session(self, destination: str | None = None, report: Report | None = None) -> Session:
+    def session(
+        self,
+        destination: str | None = None,
+        report: Report | None = None,
+        chooser: Chooser | None = None,
+    ) -> Session:
         """A session for one connection, ready for its handshake.
 
         destination: where a client connects to; sessions are resumed for the same text only, None for none.
         report: takes (level, line) about the peer's certificate while the handshake verifies it, and with
             `debug = 7` about each state and alert.  It must not raise; if it does, the handshake fails.
+        chooser: is asked for the service of the name that a client sends, where there are several.
         Raises TlsError when memory is out.
         """
         if self.server:
-            return self._server_session(report)
+            return self._server_session(report, chooser)
         number = self._memory.number(destination) if self._memory and destination else 0
         tells = self._tells and report is not None
         session = self._context.session(report or silent, destination=number, tell_progress=tells)
@@ -122,9 +136,9 @@ class TlsPolicy:
         if self._fleet is not None:
             self._fleet.remote = remote
 
-    def _server_session(self, report: Report | None) -> Session:
+    def _server_session(self, report: Report | None, chooser: Chooser | None) -> Session:
         judges = self.verifies and not self._context.verifies_silently
-        told = judges or self._tells or self._secrets or self._protocols
+        told = judges or self._tells or self._secrets or self._protocols or self._hosts
         if not (report and told):
             return self._context.session()
         session = self._context.session(report, tell_progress=self._tells)
@@ -132,6 +146,7 @@ class TlsPolicy:
             tell_keys(session)
         if self._protocols:
             tell_protocols(session)
+        session.chooser = chooser
         return session
 
     def start_lines(self) -> Iterable[Line]:
@@ -142,7 +157,8 @@ class TlsPolicy:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""
         yield INFO, f"Peer certificate {'required' if self.requires else 'not required'}"
         if self.server:
-            yield DEBUG, "SNI: no virtual services defined"
+            if not self._hosts:
+                yield DEBUG, "SNI: no virtual services defined"
             return
         yield INFO, f"SNI: sending servername: {self._name}" if self._name else "SNI: extension disabled"
         offered = session.offered_id

@@ -21,7 +21,7 @@ it.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from culvert.config.model import Service
 from culvert.config.rules.tls import LONGEST
@@ -54,31 +54,42 @@ class Resumption(NamedTuple):
     fleet: FleetStore | None = None
 
 
-def apply_resumption(faults: Faults, context: Context, name: bytes, chains: Chains) -> Resumption:
+NO_RESUMPTION: Final = Resumption()
+
+
+def apply_resumption(
+    faults: Faults, context: Context, name: bytes, chains: Chains, *, peers: bool
+) -> Resumption:
     """Set up one side's resumption.
 
-    name: the session context; chains: where ticket keys come from that no option gives.
+    name: the session context; chains: where ticket keys come from that no option gives; peers: whether there
+    may be certificates of peers in the sessions.
     """
     service = faults.service
     if not (service.client and service.psk_secrets):  # OpenSSL makes a client's key a session without context
         with faults.about("service", "the session context cannot be set"):
             context.set_session_context(name)
-    timeout = lifetime(service)
-    if not service.session_resume or not timeout:
+    if not resumes(service):
         context.refuse_resumption()
-        return Resumption()
+        return NO_RESUMPTION
+    timeout = lifetime(service)
     context.set_session_timeout(timeout)
     if service.client:
         memory = ClientMemory(service.session_cache_size)
         context.remember_sessions(memory)
         return Resumption(memory=memory)
-    fleet = _share(service, context, timeout)
+    fleet = _share(service, context, timeout, peers)
     return Resumption(keys=_ticket_keys(faults, context, name, chains), fleet=fleet)
 
 
-def _share(service: Service, context: Context, timeout: int) -> FleetStore | None:
+def resumes(service: Service) -> bool:
+    """Whether sessions of a service may be resumed at all."""
+    return service.session_resume and lifetime(service) > 0
+
+
+def _share(service: Service, context: Context, timeout: int, peers: bool) -> FleetStore | None:
     """Let every worker, and where asked every machine, resume a server's sessions."""
-    slot = SLOT_WITH_PEER if service.request_cert else SLOT
+    slot = SLOT_WITH_PEER if peers else SLOT
     near = SharedStore(service.session_cache_size or UNLIMITED, timeout, slot)
     if service.sessiond is None:
         context.share_sessions(near)

@@ -139,6 +139,11 @@ def apply_stapling(
     return tuple(stapled), tuple(lines)
 
 
+def may_be_stapled(service: Service, identities: tuple[Identity, ...], trust: Trust) -> bool:
+    """Whether a server has a certificate whose issuer can be asked; it needs a context of its own then."""
+    return not service.psk_secrets and any(_each(service, identities, trust, []))
+
+
 def _each(
     service: Service, identities: tuple[Identity, ...], trust: Trust, lines: list[Line]
 ) -> Iterator[Stapled]:

@@ -20,7 +20,7 @@ from culvert.net.listeners import Pool
 from culvert.observe.ids import Ids
 from culvert.observe.log import Log, for_library
 from culvert.tls import library
-from culvert.tunnel.plan import ServicePlan, plan_services
+from culvert.tunnel.plan import ServicePlan, plan_services, with_hosted
 from culvert.tunnel.service import Listed, RunningService
 from culvert.tunnel.stapling import Stapler
 
@@ -74,7 +74,8 @@ class OpenTunnel:
             undo.push_async_callback(self.close)
             for plan in plans:
                 self._start(plan)
-            self._stapler = Stapler((each for plan in plans for each in plan.policy.stapled), self._log)
+            stapled = (each for plan in with_hosted(plans) for each in plan.policy.stapled)
+            self._stapler = Stapler(stapled, self._log)
             self._stapler.start(loop)
             undo.pop_all()
         return self

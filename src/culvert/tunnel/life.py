@@ -39,6 +39,7 @@ from culvert.tunnel.states import SUCCESSORS, State
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Begin
     from culvert.openssl.session import Session
+    from culvert.openssl.switching import Switch
     from culvert.tunnel.judgement import Judge
     from culvert.tunnel.plan import ServicePlan
     from culvert.tunnel.proxied import Proxies, Told
@@ -113,8 +114,10 @@ class Tunnel:
             await self._handshake(
                 Side.DIALLED if service.client else Side.ACCEPTED, key if service.client else None
             )
+            hooks = self._service.plan.hooks
         else:
             await self._handshake(Side.ACCEPTED, None)
+            service, hooks = self._service, self._service.plan.hooks  # a server name may have switched it
             if service.plan.policy.redirects:
                 self._judge_peer()
             if hooks is not None and not self.redirected:
@@ -153,6 +156,18 @@ class Tunnel:
             self.say(CRIT, "INTERNAL ERROR: " + traceback.format_exc().replace("\n", " | "))
         finally:
             self._close(end)
+
+    def _choose(self, name: bytes | None) -> Switch | None:
+        """In the midst of the handshake: go on in the service that the client names."""
+        service = self._service
+        assert service.hosting is not None
+        chosen = service.hosting.choose(name, service.level, self.say)
+        if chosen is None:
+            return None
+        self._service = chosen
+        if self._log is not None:
+            self._log = self._log.child(self._log.mark, chosen.level)
+        return chosen.plan.policy.switch
 
     def _judge_peer(self) -> None:
         """Lead a peer elsewhere that has not passed the checks, now or in the handshake that it resumes."""
@@ -217,13 +232,17 @@ class Tunnel:
         self._enter(State.HANDSHAKING)
         service = self._service
         policy = service.plan.policy
-        session = policy.session(destination, self.say)
+        session = policy.session(destination, self.say, self._choose if service.hosting is not None else None)
         self.session = session
         if service.level >= INFO:
             self._say_all(policy.before_lines(session))
         await self.carrier.handshake(side, session, service.plan.service.timeout_busy)
+        if service.hosting is not None and self._service is not service:
+            service = self._service  # the client has named it, and it decides once more who is let in
+            if service.gate is not None:
+                await service.gate.admit_switched(self)
         if service.level >= INFO:
-            self._say_all(policy.handshake_lines(session))
+            self._say_all(service.plan.policy.handshake_lines(session))
         if service.judge is not None:
             await self._judge(service.judge, session)
 

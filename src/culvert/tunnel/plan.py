@@ -4,7 +4,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ class ServicePlan:
     proxies: the peers that tell of their clients; introduce: what is told of ours to the far end.
     sessiond: where its sessions are shared with other machines.
     program: what `exec` names, None when it names nothing.
+    names: the plans of the services that it hands connections to; None when there are none.
     """
 
     service: Service
@@ -62,6 +63,12 @@ class ServicePlan:
     persistence: persistence.Persistence | None = None
     proxies: Proxies | None = None
     introduce: Begin | None = None
+    names: tls.NameTable[ServicePlan] | None = None
+
+    @property
+    def hosted(self) -> tuple[ServicePlan, ...]:
+        """The plans of the services that it hands connections to, each once."""
+        return tuple(dict.fromkeys(self.names.targets())) if self.names is not None else ()
 
     @property
     def far_program(self) -> Program | None:
@@ -86,61 +93,145 @@ def plan_services(
     a service counts goes on under its name.  instead: is asked about each service that cannot be planned, and
     gives the plans to go on with.  Raises ConfigErrors with everything that is wrong.
     """
-    before = {each.service.name: each for each in earlier}
+    planner = _Planner(configuration.services, say, earlier, configuration.options)
     plans: list[ServicePlan] = []
     errors: list[ConfigError] = []
     for service in configuration.services:
         say(INFO, f"Initializing service [{service.name}]")
         try:
-            plans.append(plan_service(service, say, before.get(service.name), configuration.options))
+            plans.append(planner.plan(service))
         except (ConfigErrors, ConfigError) as error:
             if instead is not None:
-                plans.extend(instead(service, error))
+                plans.extend(planner.adopt(service, instead(service, error)))
             else:
                 errors.extend(error.errors if isinstance(error, ConfigErrors) else (error,))
     if errors:
         raise ConfigErrors(errors)
     for warning in dict.fromkeys(each for plan in plans for each in plan.policy.warnings):
         say(WARNING, str(warning))
-    return tuple(plans)
+    return tuple(plan for plan in plans if not is_hosted(plan.service))
+
+
+class _Planner:
+    """Plans the services of one configuration in their order, and makes only once what they share."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        say: Say,
+        earlier: Sequence[ServicePlan],
+        options: GlobalOptions | None,
+    ) -> None:
+        self._builder = tls.Builder(services)
+        self._say = say
+        self._earlier = {each.service.name: each for each in with_hosted(earlier)}
+        self._log_on_stderr = options is not None and options.foreground == "yes"
+        self._plans: dict[int, ServicePlan] = {}
+        self._sockets: dict[tuple[object, ...], tuple[SocketOptions, sockets.Compiled]] = {}
+        self._endpoints: dict[tuple[tuple[Address, ...], str], tuple[Endpoint, ...]] = {}
+
+    def plan(self, service: Service) -> ServicePlan:
+        """Raises ConfigError or ConfigErrors."""
+        policy = self._builder.build(service)
+        for level, text in policy.start_lines():
+            self._say(level, text)
+        if policy.stapled or (policy.ocsp is not None and policy.ocsp.rules.asks):
+            responders.load()  # before the fork, so that no worker's loop waits for it
+        dial_options, accept_options = self._socket_options(service)
+        destinations = self._destinations(service, service.connect, "connect")
+        plan = self._plans[id(service)] = ServicePlan(
+            service,
+            policy,
+            destinations,
+            self._destinations(service, service.redirect, "redirect"),
+            _sources(service),
+            dial_options,
+            accept_options,
+            _hooks(service),
+            _admission(service, self._say, self._earlier.get(service.name)),
+            sharing.place_of(service),
+            self._program(service),
+            _passing(service),
+            persistence.persistence_of(service, policy, destinations),
+            *_proxying(service),
+            names=tls.NameTable() if self._builder.hosted_by(service) else None,
+        )
+        for home, pattern in self._builder.homes_of(service):
+            self._host(home, pattern, plan)
+        return plan
+
+    def adopt(self, service: Service, plans: Iterable[ServicePlan]) -> Iterator[ServicePlan]:
+        """Plans of an earlier configuration, in the place of one that cannot be made."""
+        for plan in plans:
+            for home, pattern in self._builder.homes_of(service):
+                self._host(home, pattern, plan)
+            yield plan
+
+    def _host(self, service: Service, pattern: str, plan: ServicePlan) -> None:
+        home = self._plans.get(id(service))
+        if home is None or home.names is None:  # it could not be planned, which has been told
+            return
+        _check_protocols(home, plan)
+        home.names.add(pattern, plan)
+
+    def _program(self, service: Service) -> Program | None:
+        try:
+            return Program.of(service, log_on_stderr=self._log_on_stderr)
+        except SystemRefusal as refusal:
+            raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
+
+    def _socket_options(self, service: Service) -> tuple[SocketOptions, sockets.Compiled]:
+        found = self._sockets.get(service.socket)
+        if found is None:
+            try:
+                accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
+                dial_options = sockets.compile(service.socket, "r")
+            except SystemRefusal as refusal:
+                raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
+            found = self._sockets[service.socket] = SocketOptions(dial_options), accept_options
+        return found
+
+    def _destinations(
+        self, service: Service, targets: tuple[Address, ...], option: str
+    ) -> tuple[Endpoint, ...]:
+        if service.delay:
+            return ()
+        found = self._endpoints.get((targets, option))
+        if found is None:
+            found = self._endpoints[targets, option] = _resolved(targets, option, self._say)
+        return found
+
+
+def with_hosted(plans: Iterable[ServicePlan]) -> Iterator[ServicePlan]:
+    """These plans, each followed by those of the services that it hands connections to."""
+    for plan in plans:
+        yield plan
+        yield from plan.hosted
+
+
+def is_hosted(service: Service) -> bool:
+    """Whether it gets its connections from another service, by their server names."""
+    return bool(service.sni) and not service.client
 
 
 def plan_service(
-    service: Service,
-    say: Say = lambda _level, _text: None,
-    earlier: ServicePlan | None = None,
-    options: GlobalOptions | None = None,
+    service: Service, say: Say = lambda _level, _text: None, options: GlobalOptions | None = None
 ) -> ServicePlan:
-    """The same for one service.  Raises ConfigError or ConfigErrors."""
-    policy = tls.build(service)
-    for level, text in policy.start_lines():
-        say(level, text)
-    if policy.stapled or (policy.ocsp is not None and policy.ocsp.rules.asks):
-        responders.load()  # before the fork, so that no worker's loop waits for it
-    try:
-        accept_options = sockets.per_accepted(sockets.compile(service.socket, "l"))
-        dial_options = sockets.compile(service.socket, "r")
-        log_on_stderr = options is not None and options.foreground == "yes"
-        program = Program.of(service, log_on_stderr=log_on_stderr)
-    except SystemRefusal as refusal:
-        raise ConfigError(service.where("socket"), "socket", str(refusal)) from refusal
-    destinations = _destinations(service, service.connect, "connect", say)
-    return ServicePlan(
-        service,
-        policy,
-        destinations,
-        _destinations(service, service.redirect, "redirect", say),
-        _sources(service),
-        SocketOptions(dial_options),
-        accept_options,
-        _hooks(service),
-        _admission(service, say, earlier),
-        sharing.place_of(service),
-        program,
-        _passing(service),
-        persistence.persistence_of(service, policy, destinations),
-        *_proxying(service),
-    )
+    """The same for one service by itself.  Raises ConfigError or ConfigErrors."""
+    return _Planner((service,), say, (), options).plan(service)
+
+
+def _check_protocols(home: ServicePlan, plan: ServicePlan) -> None:
+    """What is said before the handshake, and whether the far end comes first, is decided before the name is
+    known.
+    """
+    service, hooks = plan.service, plan.hooks
+    if hooks is not None and service.protocol != home.service.protocol and (hooks.early or hooks.dials_first):
+        reason = f"{service.protocol} begins before the handshake: it belongs into [{home.service.name}]"
+        raise ConfigError(service.where("protocol"), "protocol", reason)
+    if service.redirect and home.hooks is not None and home.hooks.dials_first:
+        reason = f'"redirect" is incompatible with the protocol negotiation of [{home.service.name}]'
+        raise ConfigError(service.where("redirect"), "redirect", reason)
 
 
 def _proxying(service: Service) -> tuple[Proxies | None, Begin | None]:
@@ -180,14 +271,10 @@ def _hooks(service: Service) -> Hooks | None:
     return found
 
 
-def _destinations(
-    service: Service, targets: Iterable[Address], option: str, say: Say
-) -> tuple[Endpoint, ...]:
+def _resolved(targets: Iterable[Address], option: str, say: Say) -> tuple[Endpoint, ...]:
     """Resolve `connect` or `redirect`.  A name that is not known now is looked up for each connection
     instead.
     """
-    if service.delay:
-        return ()
     try:
         found = tuple(each for address in targets for each in addresses.resolve(address, passive=False))
     except SystemRefusal as refusal:

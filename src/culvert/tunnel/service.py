@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from culvert.engine import Carrier, Cause, Engine, Listener, Operation, Side
+from culvert.engine.route import Route
 from culvert.errors import SystemRefusal
 from culvert.net import sockets
 from culvert.observe.ids import Ids
@@ -16,6 +17,7 @@ from culvert.observe.log import DEBUG, NOTICE, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.gate import Gate
+from culvert.tunnel.hosting import Hosting
 from culvert.tunnel.judgement import Judge
 from culvert.tunnel.life import Tunnel
 from culvert.tunnel.near_program import NearProgram
@@ -54,11 +56,18 @@ class RunningService:
     """Accepts for one service, and keeps its tunnels."""
 
     def __init__(
-        self, plan: ServicePlan, engine: Engine, ids: Ids, log: Log, wrappers: Wrappers | None = None
+        self,
+        plan: ServicePlan,
+        engine: Engine,
+        ids: Ids,
+        log: Log,
+        wrappers: Wrappers | None = None,
+        home: RunningService | None = None,
     ) -> None:
         """``log``: the process's; the service's own level governs the lines of its connections.
 
         wrappers: who judges by hosts.allow in this process, where processes were started for that.
+        home: the service that accepts for this one, and keeps its tunnels.
         """
         self.plan = plan
         self.name = plan.service.name
@@ -80,10 +89,14 @@ class RunningService:
         self._rotation = Rotation(plan.policy, engine)
         self._sharing = Sharing(plan.sessiond, plan.policy, engine, self._say)
         self._resumptions: set[asyncio.TimerHandle] = set()
-        self._route = engine.route(self._accepted, self._unusual)
+        self.home = home
+        self._wrappers = wrappers
+        self.hosting = Hosting(plan.names, self._host) if plan.names is not None else None
+        self._route: Route = home._route if home else engine.route(self._accepted, self._unusual)
         self.children = Children()
         self._near = self._near_program()
-        self._give_orders()
+        if home is None:
+            self._give_orders()
         self._rejections = Repeated(log, WARNING)
         self._suspensions = Repeated(log, NOTICE)
 
@@ -133,6 +146,8 @@ class RunningService:
         self._route.stop_all(reset=self.plan.service.reset)
         if self.judge is not None:
             self.judge.stop()
+        if self.hosting is not None:
+            self.hosting.abort_all()
 
     def close(self) -> None:
         """End every tunnel now, and leave the engine; stop_accepting() came before."""
@@ -140,6 +155,12 @@ class RunningService:
         self._sharing.stop()
         self.abort_all()
         self._route.close()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what is the service's own; its tunnels are over."""
+        if self.hosting is not None:
+            self.hosting.close()
         if self.gate is not None:
             self.gate.close()
         self.children.close()
@@ -158,10 +179,15 @@ class RunningService:
         """The tunnel is closed."""
         if self.gate is not None:
             self.gate.left(tunnel)
+        if self.home is not None and self.home.gate is not None:
+            self.home.gate.left(tunnel)
         if self.level >= DEBUG:
             tunnel.say(DEBUG, f"Service [{self.name}] finished ({self.live} left)")
         if self._near is not None:
             self._near.ended()
+
+    def _host(self, plan: ServicePlan) -> RunningService:
+        return RunningService(plan, self._engine, self._ids, self._log, self._wrappers, self)
 
     def _near_program(self) -> NearProgram | None:
         program = self.plan.near_program

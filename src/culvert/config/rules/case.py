@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from culvert.config.model import GlobalOptions, Service
 
-Complaint = tuple[str, str]
-"""The attribute at whose line it is told, or "" for the line of the section; and the reason."""
+Complaint = tuple[str, str] | tuple[str, str, int]
+"""The attribute at whose line it is told, or "" for the line of the section; the reason; and of which value
+it is told, counted from 0, where the option is repeatable.
+"""
 
 
 class Case(NamedTuple):

@@ -17,7 +17,7 @@ def endpoints(service: Service) -> int:
             bool(service.accept),
             bool(service.connect),
             service.exec is not None,
-            service.sni is not None and not service.client,
+            bool(service.sni) and not service.client,
             service.transparent in ("destination", "both"),
             protocol,
         )
@@ -57,7 +57,7 @@ def _program(case: Case) -> Iterator[Complaint]:
 def _can_start(service: Service) -> bool:
     if service.accept or (service.exec and service.connect):
         return True
-    return service.sni is not None and not service.client
+    return bool(service.sni) and not service.client
 
 
 def _transparent(case: Case) -> Iterator[Complaint]:

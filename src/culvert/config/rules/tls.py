@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from culvert.config.model import Service
-from culvert.config.options import not_yet
 from culvert.config.rules.case import Case, Complaint, Rule
 from culvert.config.tlsnames import VERSIONS
 
@@ -18,16 +17,24 @@ EPOCHS_MAX = 32
 
 def _server_names(case: Case) -> Iterator[Complaint]:
     service = case.service
-    if service.sni is None or service.client:
+    if service.client:
         return
-    section, colon, pattern = service.sni.partition(":")
-    if not colon or not pattern:
-        yield "sni", "Invalid SNI parameter format: it is written SECTION:PATTERN"
-    elif section not in case.earlier:
-        yield "sni", f'SNI section name not found: no section before this one is called "{section}"'
-    elif case.earlier[section].client:
-        yield "sni", "SNI primary service is a TLS client"
-    yield "sni", not_yet("a server section has one certificate for all names")
+    for number, line in enumerate(service.sni):
+        section, colon, pattern = line.partition(":")
+        home = case.earlier.get(section)
+        if not colon or not pattern:
+            yield "sni", f'Invalid SNI parameter format: "{line}" is not SECTION:PATTERN', number
+        elif home is None:
+            reason = f'SNI section name not found: no section before this one is called "{section}"'
+            yield "sni", reason, number
+        elif home.client:
+            yield "sni", "SNI primary service is a TLS client", number
+        elif home.sessiond is not None:
+            reason = f"[{section}] shares its sessions with other machines: they must all be its own"
+            yield "sni", reason, number
+        elif home.sni:
+            reason = f"[{section}] is reached by a server name itself: name the section that accepts"
+            yield "sni", reason, number
 
 
 def _version_range(case: Case) -> Iterator[Complaint]:

@@ -99,12 +99,13 @@ class Tls:
     renegotiation: bool = option(
         "renegotiation", YES_NO, True, "Let the peer renegotiate (TLS 1.2 and older).", since="4.54"
     )
-    sni: str | None = option(
+    sni: tuple[str, ...] = option(
         "sni",
         TEXT,
-        None,
-        "Client: the server name to send, empty for none. Server: SECTION:PATTERN, names that "
-        "this section handles for another one.",
+        (),
+        "Client: the server name to send, empty for none; the last line wins. Server: SECTION:PATTERN, names "
+        "that this section handles for another one.",
+        merge=Merge.LIST,
         shown="client: the host of `connect`",
     )
     alpn: tuple[str, ...] = option(

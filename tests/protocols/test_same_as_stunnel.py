@@ -78,13 +78,17 @@ CASES = {
         ((b"", 2),),
         (b"220-a\r\n220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220-a\r\n220 go\r\n"),
     ),
-    "smtp client, no EHLO": Case("smtp client", ((b"", -1),), (b"220 mx\r\n", b"502 no\r\n"), wrong=True),
+    "smtp client, no EHLO": Case(
+        "smtp client", ((b"", 1), (b"", -1)), (b"220 mx\r\n", b"502 no\r\n"), wrong=True
+    ),
     "smtp client, no TLS": Case(
-        "smtp client", ((b"", -1),), (b"220 mx\r\n", b"250 mx\r\n", b"454 no\r\n"), wrong=True
+        "smtp client", ((b"", 1), (b"", -1)), (b"220 mx\r\n", b"250 mx\r\n", b"454 no\r\n"), wrong=True
     ),
     "pop3 client": Case("pop3 client", ((b"", 1),), (b"+OK hi\r\n", b"+OK go\r\n")),
     "pop3 client, busy": Case("pop3 client", ((b"", -1),), (b"-ERR busy\r\n",), wrong=True),
-    "pop3 client, no TLS": Case("pop3 client", ((b"", -1),), (b"+OK hi\r\n", b"-ERR no\r\n"), wrong=True),
+    "pop3 client, no TLS": Case(
+        "pop3 client", ((b"", 1), (b"", -1)), (b"+OK hi\r\n", b"-ERR no\r\n"), wrong=True
+    ),
     "imap client": Case("imap client", ((b"", 1),), (b"* OK hi\r\n", b"@TAG@ OK go\r\n")),
     "imap client, no TLS": Case(
         "imap client", ((b"", -1),), (b"* OK hi\r\n", b"@TAG@ BAD no\r\n"), wrong=True
@@ -92,7 +96,9 @@ CASES = {
     "imap client, BYE": Case("imap client", ((b"", -1),), (b"* BYE busy\r\n",), wrong=True),
     "nntp client": Case("nntp client", ((b"", 1),), (b"200 hi\r\n", b"382 go\r\n")),
     "nntp client, busy": Case("nntp client", ((b"", -1),), (b"400 busy\r\n",), wrong=True),
-    "nntp client, no TLS": Case("nntp client", ((b"", -1),), (b"201 hi\r\n", b"580 no\r\n"), wrong=True),
+    "nntp client, no TLS": Case(
+        "nntp client", ((b"", 1), (b"", -1)), (b"201 hi\r\n", b"580 no\r\n"), wrong=True
+    ),
 }
 SERVICES = sorted({each.service for each in CASES.values()})
 
@@ -103,9 +109,13 @@ class Far:
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
         self.heard = b""
+        self.greeted = threading.Event()  # the client has read what came first: a reset may take that away
+        self.finished = threading.Event()  # the client has seen all that it wanted
 
     def play(self, answers: tuple[bytes, ...], tag: bytes) -> threading.Thread:
         """Take the next connection, and say the answers; ``heard`` has all lines in clear when it ends."""
+        self.greeted.clear()
+        self.finished.clear()
         thread = threading.Thread(target=self._serve, args=(answers, tag))
         thread.start()
         return thread
@@ -116,10 +126,14 @@ class Far:
         with sock, sock.makefile("rb") as stream:
             sock.settimeout(SECONDS)
             try:
-                for answer in answers:
+                for number, answer in enumerate(answers):
+                    if number:
+                        self.greeted.wait(SECONDS)
                     sock.sendall(answer.replace(b"@TAG@", tag))
                     line = stream.readline(1)
-                    if line in (b"\x16", b""):  # a ClientHello, or the end
+                    if line == b"\x16":  # a ClientHello: our end would reset the client, and its last line
+                        self.finished.wait(SECONDS)
+                    if line in (b"\x16", b""):
                         return
                     self.heard += line + stream.readline()
                 stream.read()
@@ -127,22 +141,28 @@ class Far:
                 return
 
 
-def _near(port: int, turns: tuple[tuple[bytes, int], ...]) -> tuple[bytes, str]:
+def _near(port: int, turns: tuple[tuple[bytes, int], ...], greeted: threading.Event) -> tuple[bytes, str]:
     """What a client was told, and how it ended."""
-    text = b""
+    text = bytearray()
+    try:
+        ended = _told(port, turns, text, greeted)
+    except ConnectionResetError:  # perhaps as early as in connect(2)
+        return bytes(text), "reset"
+    return bytes(text), "closed" if ended else "TLS"
+
+
+def _told(port: int, turns: tuple[tuple[bytes, int], ...], text: bytearray, greeted: threading.Event) -> bool:
+    """Hold the client's turns; whether the last of them was to wait for the end."""
+    lines = 0
     with socket.create_connection(("127.0.0.1", port), SECONDS) as sock, sock.makefile("rb") as stream:
         for said, lines in turns:
             sock.sendall(said)
             for _ in range(lines):
                 text += stream.readline()
-            try:
-                while lines < 0 and (line := stream.readline()):
-                    text += line
-            except ConnectionResetError:
-                return text, "reset"
-            if lines < 0:
-                return text, "closed"
-    return text, "TLS"
+            greeted.set()
+            while lines < 0 and (line := stream.readline()):
+                text += line
+    return lines < 0
 
 
 @dataclass(frozen=True)
@@ -191,7 +211,8 @@ def test_the_conversation_is_stunnels(both: Both, name: str) -> None:
     seen = {}
     for kind in (Kind.STUNNEL, Kind.CULVERT):
         playing = both.far.play(case.far, b"stunnel" if kind is Kind.STUNNEL else b"culvert")
-        told, ending = _near(both.ports[kind][case.service], case.near)
+        told, ending = _near(both.ports[kind][case.service], case.near, both.far.greeted)
+        both.far.finished.set()
         playing.join()
         seen[kind] = (_plain(told), ending, _plain(both.far.heard))
     assert seen[Kind.CULVERT] == seen[Kind.STUNNEL]

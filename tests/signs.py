@@ -16,6 +16,7 @@ class Sign:
 
     def __init__(self, name: bytes) -> None:
         self._name = name
+        self.heard: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run)
@@ -36,8 +37,10 @@ class Sign:
                 sock.settimeout(PATIENCE)
                 sock.sendall(self._name)
                 sock.shutdown(socket.SHUT_WR)
-                while sock.recv(100):
-                    pass
+                heard = b""
+                while data := sock.recv(1000):
+                    heard += data
+                self.heard.append(heard)
 
 
 @contextmanager

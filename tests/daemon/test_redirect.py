@@ -131,6 +131,22 @@ def test_a_second_destination_is_tried_and_names_may_be_looked_up_late(pki: Pki,
             proxy.wait_line("Connection refused")
 
 
+def test_a_protocol_is_not_spoken_with_who_is_redirected(pki: Pki, tmp_path: Path) -> None:
+    """Neither inside TLS (`socks` waits for a request there) nor with the other destination (`proxy`)."""
+    with signs() as (inside, outside):
+        text = configuration(pki, (inside, outside), pki.ca, lists(pki, "protocol"), "protocol = proxy")
+        with culvert(text, tmp_path) as proxy:
+            for peer, name in ((None, b"outside"), (pki.client, b"inside")):
+                assert visit(proxy, client(pki, "TLSv1.3", peer))[0] == name
+            socks = text.replace("protocol = proxy", "protocol = socks")
+            rewrite(proxy, socks.replace(f"connect = 127.0.0.1:{inside.port}\n", ""))
+            reload(proxy)
+            assert visit(proxy, client(pki, "TLSv1.3", pki.expired))[0] == b"outside"
+        assert inside.heard == [inside.heard[0]]
+        assert inside.heard[0].startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+        assert outside.heard == [b"", b""]
+
+
 def test_where_no_redirect_is_reached_nobody_bad_gets_through(pki: Pki, tmp_path: Path) -> None:
     with signs() as places:
         text = configuration(pki, places, pki.ca, lists(pki, "closed"))

@@ -8,8 +8,10 @@ import pkgutil
 import pytest
 
 import culvert.negotiate
-from culvert.config.model import SERVICE
+from culvert.config.checks import check_services
+from culvert.config.model import SERVICE, Service
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
+from culvert.config.values import Address
 from culvert.negotiate.registry import Terms, hooks
 
 MACHINERY = {
@@ -36,6 +38,25 @@ MADE = [
 def test_what_the_configuration_offers_has_a_script(name: str, client: bool) -> None:
     found = hooks(name, client=client)
     assert found.early or found.middle or found.late
+
+
+@pytest.mark.parametrize(("name", "client"), [each for each in MADE if not each.values[1]])
+def test_who_dials_before_the_handshake_cannot_redirect(name: str, client: bool) -> None:
+    """The far end is chosen there before the peer is known; the configuration must refuse it."""
+    near, far = (Address(host="127.0.0.1", port=port) for port in ("1", "2"))
+    service = Service(
+        name="s",
+        accept=(near,),
+        connect=() if name == "socks" else (far,),
+        redirect=(far,),
+        cert=("cert.pem",),
+        verify_chain=True,
+        ca_file="ca.pem",
+        protocol=name,
+        protocol_host="h:1" if name == "capwin" else None,
+    )
+    told = [each.option for each in check_services([service])]
+    assert told == (["redirect"] if hooks(name, client=client).dials_first else [])
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -113,11 +113,13 @@ def test_the_mark_holds_in_another_worker(pki: Pki, rules: dict[str, Any], peer:
 STRICTER = ("another CA", "a list", "a name")
 
 
+@pytest.mark.parametrize("secrets", [SECRETS, {}], ids=["configured keys", "generated keys"])
 @pytest.mark.parametrize("change", STRICTER)
 @pytest.mark.parametrize("way", WAYS)
 def test_who_had_passed_before_a_stricter_rule_does_not_pass_by_its_session(
-    pki: Pki, rules: dict[str, Any], way: str, change: str
+    pki: Pki, rules: dict[str, Any], way: str, change: str, secrets: dict[str, bytes]
 ) -> None:
+    rules = {name: value for name, value in rules.items() if name not in SECRETS} | secrets
     context = settings(pki, way, pki.client)
     vouched, _, saved = meet(tls.build(server(pki, **rules)), context)
     assert vouched

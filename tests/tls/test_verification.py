@@ -96,24 +96,25 @@ def test_a_server_lets_in_whom_its_mode_allows(
     assert (reason is None) == (mode in PEERS[peer]), (reason, log.texts)
 
 
+@pytest.mark.parametrize("mode", ["chain", "optional"])
 @pytest.mark.parametrize("debug", [3, 4])
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("peer", PEERS)
 def test_what_is_decided_without_python_is_decided_alike(
-    pki: Pki, cast: Cast, peer: str, version: str, debug: int
+    pki: Pki, cast: Cast, peer: str, version: str, debug: int, mode: str
 ) -> None:
     identity = cast.identity(peer)
     near = tls.build(client(cert=(str(identity.both),) if identity else ()))
     found = []
     for level in (debug, 5):
-        rules: dict[str, Any] = {"verify_chain": True, "ca_file": str(cast.ca_file), "debug": level}
+        rules = {"ca_file": str(cast.ca_file), "debug": level, **MODES[mode]}
         log = Log()
         far = tls.build(server(pki, ssl_version_max=version, **rules))
         assert (far.silent_context is not None) == (level == 3)
         reason = outcome(near, far, log, "far")
         found.append((reason, [line for line in log.lines if line[0] <= debug]))
     assert found[0] == found[1]
-    assert (found[0][0] is None) == ("chain" in PEERS[peer])
+    assert (found[0][0] is None) == (mode in PEERS[peer])
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
@@ -155,6 +156,13 @@ NAMES: list[tuple[dict[str, Any], bool]] = [
     ({"check_host": ("elsewhere",), "check_ip": ("10.0.0.1",), "check_email": ("a@b",)}, False),
     ({"check_host": ("127.0.0.1",)}, False),
 ]
+
+
+@pytest.mark.parametrize(("checks", "good"), NAMES)
+def test_a_client_must_have_one_of_the_names_too(pki: Pki, checks: dict[str, Any], good: bool) -> None:
+    near = tls.build(client(cert=(str(pki.server.both),)))
+    far = tls.build(server(pki, ca_file=str(pki.ca), verify_chain=True, **checks))
+    assert (outcome(near, far, Log(), "far") is None) == good
 
 
 @pytest.mark.parametrize("mode", ["chain", "peer", "both"])

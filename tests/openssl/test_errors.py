@@ -43,6 +43,7 @@ def test_taking_reasons_gives_all_of_them_once() -> None:
 
 
 def test_a_code_reads_as_openssl_prints_it() -> None:
+    Context(server=True)  # the first one loads the texts
     assert describe(HTTP_REQUEST) == "error:0A00009C:SSL routines::http request"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from culvert.config.model import Service
 from culvert.config.rules.case import Case, Complaint, Rule
+from culvert.config.table.sharing import RedisPlace
 from culvert.config.tlsnames import VERSIONS
 
 LONGEST = 7 * 24 * 3600
@@ -78,10 +79,16 @@ def _identity(case: Case) -> Iterator[Complaint]:
         yield "psk_identity", '"PSKsecrets" has to name the file with the key of this identity'
 
 
+def _sharing(case: Case) -> Iterator[Complaint]:
+    if case.inetd and isinstance(case.service.sessiond, RedisPlace):
+        yield "sessiond", "the one connection of inetd mode begins before Redis is in reach: use host:port"
+
+
 RULES: tuple[Rule, ...] = (
     (("client", "sni"), _server_names),
     (("ssl_version", "ssl_version_min", "ssl_version_max"), _version_range),
     (("ticket_key_secret", "ticket_mac_secret"), _ticket_secrets),
     (("client", "ticket_key_secret", "ticket_rotation", "session_cache_timeout"), _ticket_rotation),
+    (("sessiond",), _sharing),
     (("client", "psk_identity", "psk_secrets"), _identity),
 )

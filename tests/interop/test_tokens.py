@@ -258,6 +258,17 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
     assert "secret" not in done.stdout + done.stderr
 
 
+def test_a_wrong_pin_of_the_file_is_tried_once(pki: Pki, token: Token, tmp_path: Path) -> None:
+    """However many sections and reloads there are, and whatever retries a service in quarantine."""
+    pins = [f"cert = {pki.server.cert}\nkey = {uri('server', f';pin-value={pin}')}" for pin in "112"]
+    plain = [f"cert = {uri(name)}" for name in ("server", "server-rsa")]
+    for top, sections, tries in ((None, pins, 2), ("3", plain, 1)):
+        file = configuration(tmp_path, token.engine(top), *sections)
+        done = run(sys.executable, "-m", "culvert", "check", file)
+        assert done.stdout.count(b"PIN incorrect") == tries, done.stdout
+        assert done.stdout.count(b"the PIN is wrong, and is not tried twice") >= 1
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_a_pin_that_everybody_can_read_is_warned_of(
     pki: Pki, token: Token, tmp_path: Path, mode: int

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from culvert.errors import TlsError
 from culvert.openssl import Certificate, PrivateKey
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     from culvert.openssl.store import Contents, Pkcs12
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_SECRET = re.compile(r"(pin-value=)[^;?&]*")
+_SECRET = re.compile(r"(pin-value=)([^;?&]*)")
 _CERTIFICATE_TYPE = re.compile(r"([;:])type=cert(?=[;?]|$)")
+WRONG_PIN = "PIN incorrect"
+"""What engine_pkcs11 says of CKR_PIN_INCORRECT."""
+
+_WRONG_PINS: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+"""Engines whose configured PIN was wrong, and the same of URIs; for the life of this process."""
+
+Loaded = TypeVar("Loaded")
+
 _BEGIN = b"-----BEGIN "
 _DER_SEQUENCE = b"\x30"
 
@@ -224,7 +232,7 @@ class TokenSource:
 
     def certificate(self) -> Certificate:
         """The one of this name.  Raises TlsError."""
-        return self._passphrases.load(lambda answer: self._engine.certificate(self._text, answer))
+        return self._load(lambda answer: self._engine.certificate(self._text, answer))
 
     def certificates(self, faults: Faults) -> Iterator[Certificate]:
         """The same, as the other sources give theirs."""
@@ -235,7 +243,28 @@ class TokenSource:
         """A handle of the one of this name; where `cert` names a certificate, of the key beside it."""
         text = _CERTIFICATE_TYPE.sub(r"\1type=private", self._text)
         with faults.about(attribute, f"Failed to load private key: {self.name} of engine {self._engine.id}"):
-            yield self._passphrases.load(lambda answer: self._engine.key(text, answer))
+            yield self._load(lambda answer: self._engine.key(text, answer))
+
+    def _load(self, load: Callable[[Answer], Loaded]) -> Loaded:
+        """Log in with a PIN of the file only as long as it was not wrong: tokens count, and lock."""
+        pin = (self._engine.id, tuple(_SECRET.findall(self._text)))
+        if pin in _WRONG_PINS:
+            raise TlsError("log in", ("the PIN is wrong, and is not tried twice, because tokens lock",))
+        asked: list[str] = []
+
+        def noticed(answer: Answer) -> Loaded:
+            def note(prompt: str) -> bytes | None:
+                asked.append(prompt)
+                return answer(prompt)
+
+            return load(note)
+
+        try:
+            return self._passphrases.load(noticed)
+        except TlsError as error:
+            if not asked and any(WRONG_PIN in reason for reason in error.reasons):
+                _WRONG_PINS.add(pin)
+            raise
 
     def parameters(self) -> Sequence[Block]:
         """None."""

@@ -343,3 +343,58 @@ def test_a_responder_that_cannot_be_reached_gives_no_answer(
                     assert any(text.startswith(line) for text in caplog.messages), caplog.messages
 
     run(main)
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_service_that_a_name_leads_to_judges_by_its_own_rules(pki: Pki, version: ssl.TLSVersion) -> None:
+    """The service that listens asks nobody; behind the name every session waits for the verdict."""
+
+    async def main(asked: Responder) -> None:
+        shown = pki.issue("named", names=("named.example",), responders=(asked.url,))
+        staple, verdicts = answer(shown, pki.root), iter(["revoked", "revoked", "good"])
+        asked.says(staple)
+        async with answering() as far:
+            usual: dict[str, Any] = {"connect": (far,), "ca_file": str(pki.ca), "timeout_busy": 5.0}
+            primary = Service(
+                name="web", accept=(Address.parse("127.0.0.1:0"),), cert=(str(pki.server.both),), **usual
+            )
+            named = Service(
+                name="named", sni=("web:named.example",), cert=(str(shown.both),), verify_chain=True,
+                ocsp=asked.url, session_resume=True, **usual,
+            )  # fmt: skip
+            async with culvert.open_tunnel(primary, named) as tunnel:
+                await asyncio.get_running_loop().run_in_executor(None, asked.wait, 1)
+                asked.reply = lambda _: http(answer(pki.client, pki.root, next(verdicts)))
+                context = client_context(pki, pki.client, version)
+                assert await admitted(pki, tunnel.port, context)  # the one that listens
+                results = [await resuming(tunnel.port, context) for _ in range(3)]
+                assert results == [False, False, True]
+                assert len(asked.asked) == 1 + 3
+
+    run(main)
+
+
+_SAVED: dict[ssl.SSLContext, ssl.SSLSession] = {}
+
+
+async def resuming(port: int, context: ssl.SSLContext) -> bool:
+    """Whether a client of named.example, which tries to resume its last session, gets through."""
+
+    def connect() -> bool:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as raw,
+            context.wrap_socket(raw, server_hostname="named.example", session=_SAVED.get(context)) as tunnel,
+        ):
+            try:
+                tunnel.sendall(b"ping")
+                return tunnel.recv(64) == b"pong"
+            except OSError:
+                return False
+            finally:
+                if tunnel.session is not None:
+                    _SAVED[context] = tunnel.session
+
+    return await asyncio.get_running_loop().run_in_executor(None, connect)

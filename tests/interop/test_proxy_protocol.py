@@ -151,6 +151,7 @@ def test_a_trusted_proxy_without_a_header_is_refused_and_nobody_else_may_send_on
     for section, first in (("server", b""), ("trusts-others", V1), ("trusts-others", V2)):
         with pytest.raises((ConnectionError, ssl.SSLError)):
             spoken(("127.0.0.1", culvert.port[section]), first, trusting(pki))
+    culvert.proxy.wait_line(r"Service \[server\] REFUSED by proxyFrom from 127\.0\.0\.1")
     answer, own = spoken(("127.0.0.1", culvert.port["trusts-others"]), b"", trusting(pki))
     assert answer == b"seen"
     assert backend.seen[-1].startswith(f"PROXY TCP4 127.0.0.1 127.0.0.1 {own} ".encode())

@@ -58,6 +58,7 @@ def test_a_name_that_is_too_long_is_refused() -> None:
     ("protocol", "host", "expected"),
     [
         ("smtp", "my.name", "mail.example.org"),
+        ("socks", "behind.example:443", "mail.example.org"),
         ("lmtp", "my.name", "mail.example.org"),
         ("xmpp", "example.org", "example.org"),
         ("xmpp-server", "example.org", "example.org"),

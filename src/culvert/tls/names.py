@@ -6,8 +6,10 @@ import ipaddress
 
 from culvert.config.model import Service
 
-_OWN_NAMES = frozenset(("smtp", "lmtp"))
-"""Protocols whose `protocolHost` is what we call ourselves, and no name of the server."""
+_OTHER_NAMES = frozenset(("smtp", "lmtp", "socks"))
+"""Protocols whose `protocolHost` is no name of the TLS server: it is what we call ourselves, or, with SOCKS,
+a destination behind that server, which nobody on the way is to read.
+"""
 
 _DOMAINS = frozenset(("xmpp", "xmpp-server"))
 """Protocols whose `protocolHost` is a domain without a port (RFC 6120, 13.7.2.1)."""
@@ -32,7 +34,7 @@ def client_name(service: Service) -> str | None:
 def _default_host(service: Service) -> str:
     if service.protocol in _DOMAINS and service.protocol_host:
         return service.protocol_host
-    if service.protocol_host is not None and service.protocol not in _OWN_NAMES:
+    if service.protocol_host is not None and service.protocol not in _OTHER_NAMES:
         host, colon, _port = service.protocol_host.rpartition(":")
         return host if colon else WITHOUT_HOST
     first = service.connect[0] if service.connect else None

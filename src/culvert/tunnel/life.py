@@ -225,8 +225,15 @@ class Tunnel:
 
     async def _hear_proxy(self, proxies: Proxies) -> None:
         """Let a proxy that is trusted say who its client is."""
-        if proxies.trust(self.carrier.peer):
+        peer = self.carrier.peer
+        if not proxies.trust(peer):
+            return
+        try:
             self.told = proxies.told(await self._negotiate(proxies.hear))
+        except (NegotiationFailed, TalkFailed):
+            name = self._service.name
+            self.say(WARNING, f"Service [{name}] REFUSED by proxyFrom from {addresses.unpack(peer)}")
+            raise
 
     async def _handshake(self, side: Side, destination: str | None) -> None:
         self._enter(State.HANDSHAKING)

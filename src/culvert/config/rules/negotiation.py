@@ -8,6 +8,7 @@ from typing import Final
 from culvert.config.options import not_yet
 from culvert.config.rules.case import VERIFY, Case, Complaint, Rule
 from culvert.config.table.protocols import PROTOCOLS
+from culvert.config.values import Address, BadValue
 
 _NEED_HOST: Final = ("connect", "xmpp", "xmpp-server")
 _DESTINATIONS: Final = ("connect", "socks", "capwin")
@@ -49,12 +50,22 @@ def _host(case: Case) -> Iterator[Complaint]:
     if service.protocol_host is None or service.protocol not in _DESTINATIONS:
         return
     host, _colon, port = service.protocol_host.rpartition(":")
+    if service.protocol == "capwin" and not _is_address(service.protocol_host):
+        yield "protocol_host", "is no port, host:port or /path"
     if not service.protocol_host.isprintable() or " " in service.protocol_host:
         yield "protocol_host", "is no host and port"
     elif service.protocol == "socks" and not (port.isascii() and port.isdecimal() and int(port) <= 0xFFFF):
         yield "protocol_host", f"Invalid port: {port}"
     if len(host.encode("utf-8", "surrogateescape")) > _NAME_MAX:
         yield "protocol_host", "protocolHost too long"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        Address.parse(text)
+    except BadValue:
+        return False
+    return True
 
 
 def _redirect(case: Case) -> Iterator[Complaint]:

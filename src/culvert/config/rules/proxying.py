@@ -12,7 +12,11 @@ _CHOOSING = ("socks", "connect")
 
 def _heard(case: Case) -> Iterator[Complaint]:
     service = case.service
-    if not service.proxy_from or not service.accept:
+    if not service.proxy_from:
+        return
+    if not service.accept:
+        if service.proxy_from != _primary(case):
+            yield "proxy_from", "is of the section that accepts: a header comes before any server name"
         return
     local = UNIX in service.proxy_from
     if local and all(each.path is None for each in service.accept):
@@ -25,6 +29,13 @@ def _heard(case: Case) -> Iterator[Complaint]:
         yield "proxy_from", "ident would ask the host of the proxy, which does not know its clients' users"
 
 
+def _primary(case: Case) -> object:
+    """The same option of the section from which connections come here by their server name."""
+    sni = case.service.sni if not case.service.client else None
+    found = case.earlier.get(sni.partition(":")[0]) if sni else None
+    return found.proxy_from if found else None
+
+
 def _told(case: Case) -> Iterator[Complaint]:
     service = case.service
     if service.proxy_protocol is None:
@@ -33,8 +44,8 @@ def _told(case: Case) -> Iterator[Complaint]:
         yield "proxy_protocol", "protocol = proxy sends a header of version 1 already"
     if service.protocol == "capwinctrl":
         yield "proxy_protocol", "protocol = capwinctrl connects to nobody"
-    if service.exec is not None and not service.connect:
-        yield "proxy_protocol", "a program is told by its environment"
+    if service.exec is not None:
+        yield "proxy_protocol", "a program has no address, and is told by its environment"
     if service.transport == "udp":
         yield "proxy_protocol", "is for TCP and Unix sockets"
 
@@ -49,7 +60,7 @@ def _chosen(case: Case) -> Iterator[Complaint]:
 
 
 RULES: tuple[Rule, ...] = (
-    (("accept", "ident", "proxy_from", "transport"), _heard),
+    (("accept", "client", "ident", "proxy_from", "sni", "transport"), _heard),
     (("proxy_protocol", "protocol", "exec", "connect", "transport"), _told),
     (("client", "protocol", "socks_allow", "socks_deny"), _chosen),
 )

@@ -15,7 +15,7 @@ def _heard(case: Case) -> Iterator[Complaint]:
     if not service.proxy_from:
         return
     if not service.accept:
-        if service.proxy_from != _primary(case):
+        if not _said_there(case):
             yield "proxy_from", "is of the section that accepts: a header comes before any server name"
         return
     local = UNIX in service.proxy_from
@@ -29,11 +29,12 @@ def _heard(case: Case) -> Iterator[Complaint]:
         yield "proxy_from", "ident would ask the host of the proxy, which does not know its clients' users"
 
 
-def _primary(case: Case) -> object:
-    """The same option of the section from which connections come here by their server name."""
-    sni = case.service.sni if not case.service.client else None
-    found = case.earlier.get(sni.partition(":")[0]) if sni else None
-    return found.proxy_from if found else None
+def _said_there(case: Case) -> bool:
+    """Whether the sections from which connections come here by their server name have the same."""
+    service = case.service
+    names = service.sni if not service.client else ()
+    homes = [case.earlier.get(each.partition(":")[0]) for each in names]
+    return bool(homes) and all(home is None or home.proxy_from == service.proxy_from for home in homes)
 
 
 def _told(case: Case) -> Iterator[Complaint]:

@@ -67,6 +67,10 @@ test: peers dev style  ## everything that CI runs
 scan: peers dev  ## let sslscan and testssl look at a server with defaults (some minutes)
 	@CULVERT_SCAN=1 $(PYTEST) -rP tests/interop/test_scanners.py
 
+.PHONY: deb
+deb: peers  ## build the Debian package from what is committed, into build/deb
+	@scripts/build_deb
+
 .PHONY: bench
 bench: peers dev  ## measure the CPU and memory of culvert and its peers
 	@$(PY) -m bench $(BENCH)

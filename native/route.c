@@ -28,6 +28,7 @@ int route_order(struct route *route, SSL_CTX *context, const unsigned char *addr
     if (address_size > ADDRESS_MAX || option_count > OPTIONS_MAX)
         return -E2BIG;
     SSL_CTX_up_ref(context);
+    SSL_CTX_free(route->context); /* of earlier orders */
     route->context = context;
     route->address_size = address_size;
     memcpy(route->address, address, address_size);

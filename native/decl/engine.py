@@ -31,6 +31,7 @@ struct listener { uint32_t handle; ...; };
 struct route {
     uint32_t handle;
     uint32_t live;
+    uint8_t standing;
     uint8_t tolerant;
     uint32_t busy;
     uint32_t connect;

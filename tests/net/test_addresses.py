@@ -195,5 +195,5 @@ def test_a_running_loop_waits_for_a_busy_resolver(monkeypatch: pytest.MonkeyPatc
     async def ask() -> tuple[Endpoint, ...]:
         return await resolve_in_thread(Address(host="x", port="1"))
 
-    monkeypatch.setattr(addresses, "_is_numeric", lambda _host: False)
+    monkeypatch.setattr(addresses, "is_numeric", lambda _host: False)
     assert texts(asyncio.run(ask())) == ["192.0.2.1:1"]

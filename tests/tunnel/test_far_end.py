@@ -84,6 +84,18 @@ def test_the_next_address_is_tried_when_one_refuses(pki: Pki, caplog: pytest.Log
     run(main())
 
 
+def test_who_refused_is_tried_last_for_a_while(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    gone = refusing()
+
+    async def main() -> None:
+        async with backend(b"second") as second, through(pki, gone, second) as port:
+            assert [await answer(port) for _ in range(3)] == [b"second"] * 3
+
+    run(main())
+    assert caplog.messages.count(f"s_connect: connecting {gone.text}") == 1
+    assert f"failover: {gone.text} is tried last for 1 second(s)" in caplog.messages
+
+
 def test_priority_begins_with_the_first_each_time(pki: Pki) -> None:
     async def main() -> None:
         async with (

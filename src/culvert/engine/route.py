@@ -106,6 +106,10 @@ class Route:
         if status < 0:
             raise OSError(-status, os.strerror(-status))
 
+    def countermand(self) -> None:
+        """Ask about every new connection again; tunnels that go by the orders go on by them."""
+        self._cdata.standing = 0
+
     def listen(
         self, descriptor: int, starved: Callable[[Listener, int], None], *, exclusive: bool = False
     ) -> Listener:

@@ -154,7 +154,7 @@ async def resolve_in_thread(address: Address) -> tuple[Endpoint, ...]:
 
     A numeric host is not given to a thread.  Raises SystemRefusal like resolve().
     """
-    if address.path is not None or _is_numeric(_host(address)):
+    if address.path is not None or is_numeric(_host(address)):
         return resolve(address, passive=False)
     host, port = _host(address), _port(address)
     pauses = _pauses()
@@ -225,7 +225,8 @@ def _host(address: Address) -> str | None:
     return host or None
 
 
-def _is_numeric(host: str | None) -> bool:
+def is_numeric(host: str | None) -> bool:
+    """Whether a host needs no look-up; none at all is a wildcard or loopback."""
     if host is None:
         return True
     try:

@@ -134,9 +134,16 @@ class Tunnel:
             await self._dial()
             return await self._relay()
         if operation is Operation.DIAL:
-            self._service.far_end.say_failure(DialFailed(cause, errno), self.say)
-            raise Unreachable(str(cause))
+            return await self._look_elsewhere(DialFailed(cause, errno))
         return self.carrier.ending(cause, errno)
+
+    async def _look_elsewhere(self, failure: DialFailed) -> Ending:
+        """The one address did not take the connection: perhaps its name means another one by now."""
+        self._enter(State.DIALLING)
+        service, say = self._service, self.say
+        tried = service.far_end.say_failure(failure, say)
+        await service.far_end.dial(self.carrier, service.level, say, self.client, tried=tried)
+        return await self._relay()
 
     async def _to_the_end(self, steps: Coroutine[Any, Any, Ending]) -> None:
         end = closing.BROKEN

@@ -14,7 +14,7 @@ from culvert.config.model import Configuration, GlobalOptions, Service
 from culvert.config.values import Address
 from culvert.engine import SocketOptions
 from culvert.errors import ConfigError, ConfigErrors, SystemRefusal
-from culvert.net import addresses, responders, sockets
+from culvert.net import addresses, names, responders, sockets
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
 from culvert.tunnel import admission, credentials, persistence, sharing
@@ -271,10 +271,11 @@ def _hooks(service: Service) -> Hooks | None:
     return found
 
 
-def _resolved(targets: Iterable[Address], option: str, say: Say) -> tuple[Endpoint, ...]:
+def _resolved(targets: Sequence[Address], option: str, say: Say) -> tuple[Endpoint, ...]:
     """Resolve `connect` or `redirect`.  A name that is not known now is looked up for each connection
     instead.
     """
+    names.load(targets)
     try:
         found = tuple(each for address in targets for each in addresses.resolve(address, passive=False))
     except SystemRefusal as refusal:

@@ -13,7 +13,7 @@ from culvert.engine.route import Route
 from culvert.errors import SystemRefusal
 from culvert.net import sockets
 from culvert.observe.ids import Ids
-from culvert.observe.log import DEBUG, NOTICE, WARNING, Log
+from culvert.observe.log import DEBUG, INFO, NOTICE, WARNING, Log
 from culvert.observe.repeated import Repeated
 from culvert.tunnel.far_end import FarEnd
 from culvert.tunnel.gate import Gate
@@ -112,9 +112,24 @@ class RunningService:
         """
         self._rotation.start()
         self._sharing.start()
+        self._keep_names_fresh()
         for descriptor in descriptors:
             listener = self._route.listen(descriptor, self._starved, exclusive=_is_shared(descriptor))
             self._listeners.append(listener)
+
+    def _keep_names_fresh(self) -> None:
+        loop = self._engine.loop
+        if loop is not None:
+            self.far_end.start(loop, self._moved)
+            self.elsewhere.start(loop, lambda: None)
+
+    def _moved(self) -> None:
+        """The names of `connect` mean other addresses now."""
+        found = ", ".join(each.text for each in self.far_end.known)
+        self._say(INFO, f"Service [{self.name}] connect target is now {found}")
+        if self.home is None:
+            self._route.countermand()
+            self._give_orders()
 
     def start_program(self) -> None:
         """Run the program of a section with `exec` and `connect`; one process of a daemon does so, in its
@@ -159,6 +174,8 @@ class RunningService:
 
     def leave(self) -> None:
         """Give back what is the service's own; its tunnels are over."""
+        self.far_end.stop()
+        self.elsewhere.stop()
         if self.hosting is not None:
             self.hosting.close()
         if self.gate is not None:
@@ -187,7 +204,9 @@ class RunningService:
             self._near.ended()
 
     def _host(self, plan: ServicePlan) -> RunningService:
-        return RunningService(plan, self._engine, self._ids, self._log, self._wrappers, self)
+        service = RunningService(plan, self._engine, self._ids, self._log, self._wrappers, self)
+        service._keep_names_fresh()
+        return service
 
     def _near_program(self) -> NearProgram | None:
         program = self.plan.near_program
@@ -210,7 +229,7 @@ class RunningService:
         """
         options, plan = self.plan.service, self.plan
         context = plan.policy.silent_context
-        if context is None or self.level >= NOTICE or len(plan.destinations) != 1:
+        if context is None or self.level >= NOTICE or len(self.far_end.known) != 1:
             return
         if plan.accept_options or plan.sources or plan.hooks is not None or self.gate is not None:
             return
@@ -218,7 +237,7 @@ class RunningService:
             return
         self._route.order(
             context,
-            plan.destinations[0].packed,
+            self.far_end.known[0].packed,
             plan.dial_options,
             busy=options.timeout_busy,
             connect=options.timeout_connect,

@@ -60,6 +60,8 @@ def nnrpd(folder: Path, identity: Identity) -> Iterator[dict[str, int]]:
     programs = folder / "programs"  # where the user `news` can read them
     for each in unpacked:
         shutil.copytree(each, programs, symlinks=True, dirs_exist_ok=True)
+    for each in (programs / "bin").rglob("*"):
+        each.chmod(0o755)  # a copy does not keep the group that may run innbind
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True)
     (folder / "etc" / "chain.pem").write_bytes(identity.chain.read_bytes())

@@ -429,3 +429,33 @@ def test_any_name_is_taken_as_it_is_or_ends_the_handshake(
     assert site.names == [seen]
     assert far.to_send()[0] == answer
     far.close()
+
+
+@each_version
+@pytest.mark.parametrize("debug", [3, 4, 5])
+@pytest.mark.parametrize("where", ["at home", "by name"])
+def test_chains_are_verified_where_they_are_demanded_and_nowhere_else(
+    pki: Pki, version: str, debug: int, where: str
+) -> None:
+    """With a quiet log the judgement is made without Python, and goes along with the switch."""
+    rules: dict[str, Any] = {"verify_chain": True, "ca_file": str(pki.ca), "debug": debug}
+    at_home, by_name = (rules, {}) if where == "at home" else ({}, rules)
+    site = Site(server(pki, **at_home), hosted(pki, "a.example", **by_name))
+    for name, demanding in (("a.example", where == "by name"), (None, where == "at home")):
+        near, far = browser(pki, name, version), site.end()
+        if demanding:
+            assert failing(near, far) == "peer did not return a certificate"
+            far.close()
+        else:
+            shake(near, far)
+            part(near, far)
+        if demanding:
+            context = python_client(pki, version=VERSIONS[version])
+            context.check_hostname = False
+            context.load_cert_chain(str(pki.other_client.both))
+            stranger, far = Theirs(context, name=name), site.end()
+            assert failing(stranger, far) == "certificate verify failed"
+            far.close()
+        near, far = browser(pki, name, version, identity=True), site.end()
+        shake(near, far)
+        part(near, far)

@@ -43,7 +43,7 @@ def exposed(service: Service) -> Iterator[Exposed]:
     """The files of a service that somebody else can read, or change."""
     keys = (("key", service.key),) if service.key else tuple(("cert", each) for each in service.cert)
     for attribute, name in keys:
-        path = _path(name)
+        path = file_of(name)
         mode = _shared(path)
         if mode and _has_a_key(path):
             yield Exposed(attribute, path, bool(mode & _OTHERS), "the private key")
@@ -63,7 +63,7 @@ def _written(service: Service) -> Iterator[str]:
         yield "sessiond"
 
 
-def _path(name: str) -> str:
+def file_of(name: str) -> str:
     """The file that a URI names, else the name itself."""
     return name.removeprefix("file://").removeprefix("file:")
 

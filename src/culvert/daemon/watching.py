@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import Final
 
 from culvert.config.model import Configuration, Service
+from culvert.config.secrecy import file_of
 from culvert.errors import SystemRefusal
 
 QUIET_SECONDS: Final = 0.3
@@ -31,7 +32,7 @@ QUIET_SECONDS: Final = 0.3
 LONGEST_SECONDS: Final = 2.0
 """How long something may go on happening before a change counts all the same."""
 
-_FILES: Final = ("key", "ca_file", "ca_path", "crl_file", "crl_path", "psk_secrets")
+_FILES: Final = ("key", "ca_file", "ca_path", "ca_store", "crl_file", "crl_path", "psk_secrets")
 _MOST_LINKS: Final = 256
 _MOST_ENTRIES: Final = 10_000
 
@@ -52,7 +53,8 @@ def look(configuration: Configuration) -> Look:
 
 def _paths(service: Service) -> Iterator[str]:
     """Names of files and directories; what is no path, such as the name of a key in a token, is left out."""
-    named = (*service.cert, *(getattr(service, attribute) for attribute in _FILES))
+    given = (*service.cert, *(getattr(service, attribute) for attribute in _FILES))
+    named = (file_of(name) for name in given if name)
     yield from (path for path in named if path and (os.path.isabs(path) or os.path.lexists(path)))
 
 

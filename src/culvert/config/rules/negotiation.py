@@ -60,6 +60,23 @@ def _host(case: Case) -> Iterator[Complaint]:
         yield "protocol_host", "protocolHost too long"
 
 
+def _in_the_middle(case: Case) -> Iterator[Complaint]:
+    """mysql goes on inside TLS with what it began before the server name was known."""
+    service = case.service
+    for line in () if service.client else service.sni:
+        home = case.earlier.get(line.partition(":")[0])
+        if (
+            home is not None
+            and home.protocol != service.protocol
+            and "mysql" in (home.protocol, service.protocol)
+        ):
+            yield (
+                "protocol",
+                f"mysql begins before a server name is known: [{home.name}] has to have the same",
+            )
+            return
+
+
 def _is_address(text: str) -> bool:
     try:
         Address.parse(text)
@@ -86,5 +103,6 @@ RULES: tuple[Rule, ...] = (
     (("client", "protocol", "protocol_host", "transport"), _protocol),
     (("protocol", "protocol_authentication"), _authentication),
     (("client", "protocol", "protocol_host"), _host),
+    (("client", "protocol", "sni"), _in_the_middle),
     ((*VERIFY, "client", "redirect", "protocol", "psk_secrets"), _redirect),
 )

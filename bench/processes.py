@@ -62,9 +62,9 @@ class Child:
                 raise BenchError(f"{self.name} does not listen after {START_SECONDS:.0f} s: {self._tail()}")
             time.sleep(POLL_SECONDS)
 
-    def wait_until_said(self, word: str) -> None:
+    def wait_until_said(self, word: str, seconds: float = START_SECONDS) -> None:
         """Return once ``word`` is in the output: for programs that a mere connection confuses."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while word.encode() not in self._log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise BenchError(f"{self.name} did not start: {self._tail()}")

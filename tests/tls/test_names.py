@@ -32,6 +32,9 @@ NAMES: list[tuple[dict[str, Any], str | None]] = [
     ({"connect": (Address.parse("www.example.com:443"),), "sni": "other.example.com"}, "other.example.com"),
     ({"connect": (Address.parse("www.example.com:443"),), "sni": ""}, None),
     ({"sni": "192.0.2.1"}, "192.0.2.1"),
+    ({"sni": ("first.example", "last.example")}, "last.example"),
+    ({"sni": "bücher.example"}, "xn--bcher-kva.example"),
+    ({"connect": (Address.parse("bücher.example:443"),)}, "xn--bcher-kva.example"),
 ]
 
 
@@ -68,3 +71,8 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 def test_what_a_protocol_calls_its_host(protocol: str, host: str, expected: str) -> None:
     options = {"connect": (Address.parse("mail.example.org:25"),), "protocol": protocol}
     assert client_name(client(**options, protocol_host=host)) == expected
+
+
+def test_a_name_that_no_server_can_be_asked_for_is_refused() -> None:
+    with pytest.raises(ConfigErrors, match="sni: the server name cannot be written in ASCII"):
+        tls.build(client(sni="bü..example"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,16 @@ def prepare(
     again: do not read the file, but load once more what the configuration in force names.
     Raises ConfigErrors or SystemRefusal, and then nothing of it is left open.
     """
+    gc.disable()  # ten thousand services would be looked through again and again while they are made
+    try:
+        return _prepare(source, pool, outlet, before, again)
+    finally:
+        gc.enable()
+
+
+def _prepare(
+    source: Source, pool: Pool, outlet: Outlet, before: Generation | None, again: bool
+) -> Generation:
     log = outlet.log
     if again and before is not None:
         configuration = before.configuration

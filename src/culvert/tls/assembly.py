@@ -207,7 +207,11 @@ def _name(faults: Faults) -> str | None:
     """A client's server name, which must fit into its extension."""
     if not faults.service.client:
         return None
-    name = client_name(faults.service)
+    try:
+        name = client_name(faults.service)
+    except ValueError:
+        faults.refuse("sni", "the server name cannot be written in ASCII (IDNA)")
+        return None
     if name is not None and not 0 < len(name.encode("utf-8", "surrogateescape")) <= 255:
         faults.refuse("sni", "a server name has 1 to 255 octets")
         return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -50,6 +51,8 @@ OWN: Final = frozenset(
 SHARED: Final = tuple(
     each.name for each in dataclasses.fields(Service) if each.compare and each.name not in OWN
 )
+
+_shared_facts = operator.attrgetter(*SHARED)
 
 
 class Builder:
@@ -119,7 +122,7 @@ class Builder:
         return found
 
     def _shared(self, faults: Faults) -> Furnished:
-        key = tuple(getattr(faults.service, attribute) for attribute in SHARED)
+        key = _shared_facts(faults.service)
         furnished = self._rooms.get(key)
         if furnished is None:
             before = len(faults.errors)

@@ -23,12 +23,18 @@ def client_name(service: Service) -> str | None:
 
     `sni` as it is written, empty for none; else the host of `protocolHost`, where that names the server, or
     of the first `connect`.  An IP literal is sent only when `sni` says so: the standard forbids it, and
-    strict servers end the handshake.
+    strict servers end the handshake.  Names in other letters than ASCII's are sent as the standard wants them
+    (RFC 5890, 2.3.2.1).  Raises ValueError when one cannot be written so.
     """
     if service.sni:
-        return service.sni[-1] or None
+        return in_ascii(service.sni[-1]) or None
     host = _default_host(service)
-    return None if _is_ip(host) else host
+    return None if _is_ip(host) else in_ascii(host)
+
+
+def in_ascii(name: str) -> str:
+    """The A-labels of a host name.  Raises ValueError."""
+    return name if name.isascii() else name.encode("idna").decode()
 
 
 def _default_host(service: Service) -> str:

@@ -150,8 +150,9 @@ class TlsPolicy:
         return session
 
     def start_lines(self) -> Iterable[Line]:
-        """What the log says when the service is made: (level, text), of the levels 3 to 7."""
-        return (*(self._secrets.lines() if self._secrets else ()), *self._told)
+        """What the log says when the service is made, once: (level, text), of the levels 3 to 7."""
+        told, self._told = self._told, ()
+        return (*(self._secrets.lines() if self._secrets else ()), *told)
 
     def before_lines(self, session: Session) -> Iterable[Line]:
         """What the log says of a session whose handshake begins: (level, text), of the levels 6 and 7."""

@@ -18,7 +18,7 @@ static const int TLSEXT_TYPE_supported_versions;
 FUNCTIONS = """
 size_t SSL_client_hello_get0_session_id(SSL *, const unsigned char **);
 int SSL_client_hello_get0_ext(SSL *, unsigned int, const unsigned char **, size_t *);
-int SSL_CTX_get_max_proto_version(SSL_CTX *);
+int SSL_get_max_proto_version(SSL *);
 void culvert_look_at_hellos(SSL_CTX *);
 
 extern "Python+C" int culvert_on_hello(SSL *, int *, void *);

@@ -142,6 +142,21 @@ def test_a_backend_that_is_down_is_left_for_another_one(
         assert [client.ask() for _ in range(3)] == [after] * 3
 
 
+@pytest.mark.parametrize("way", ["TLS 1.2, tickets", "TLS 1.3, tickets"])
+def test_a_service_that_is_reached_by_name_keeps_backends_too(
+    pki: Pki, backends: list[Backend], tmp_path: Path, way: str
+) -> None:
+    ports = [each.port for each in backends]
+    named = ["[named]", "sni = web:localhost", "failover = rr", f"cert = {pki.server.both}"]
+    named += [f"connect = 127.0.0.1:{port}" for port in ports]
+    with culvert(configuration(pki, [1], "\n".join(named)), tmp_path) as proxy:
+        clients = [Client(pki, proxy, WAYS[way][0]) for _ in range(3)]
+        before = [client.ask() for client in clients]
+        for _ in range(3):
+            assert [client.ask() for client in clients] == before
+            assert all(client.resumed for client in clients)
+
+
 def test_one_backend_needs_no_memory(pki: Pki, backends: list[Backend], tmp_path: Path) -> None:
     with culvert(configuration(pki, [backends[0].port]), tmp_path) as proxy:
         client = Client(pki, proxy, ssl.TLSVersion.TLSv1_3)

@@ -146,6 +146,18 @@ def test_a_ticket_of_stunnel_is_not_taken_where_clients_are_verified(
         assert not passed_on(pki, one, other, believes)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_of_a_named_service_resumes_on_the_other_daemon(
+    pki: Pki, echo: Echo, sessiond: Sessiond, tmp_path: Path, version: str
+) -> None:
+    named = "[named]", "sni = web:localhost", f"connect = 127.0.0.1:{echo.port}", f"cert = {pki.server.both}"
+    more = f"sessiond = 127.0.0.1:{sessiond.port}", *named
+    with daemons("culvert-culvert", pki, echo, tmp_path, *more) as (one, other):
+        assert passed_on(pki, one, other, client(pki, version))
+        other.wait_line(r"SNI: switched to service \[named\]", count=1)
+        other.wait_line("cache_transfer: request=get")
+
+
 def test_without_its_server_a_daemon_does_full_handshakes_until_it_is_back(
     pki: Pki, echo: Echo, sessiond: Sessiond, tmp_path: Path
 ) -> None:

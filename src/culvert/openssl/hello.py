@@ -14,7 +14,7 @@ from typing import Any, Final
 from culvert.openssl._callbacks import _failed, _session_of
 from culvert.openssl._lib import OPTIONS, ffi, lib
 from culvert.openssl.context import Context
-from culvert.openssl.session import Question
+from culvert.openssl.session import Question, Session
 
 IDS_MAX: Final = 2
 """Ids of one hello that are looked up."""
@@ -39,20 +39,25 @@ def ask_for_sessions(context: Context, ask: Ask) -> None:
 def culvert_on_hello(ssl: Any, _alert: Any, _unused: Any) -> int:
     """Let a handshake stand still while a session is looked up, but once only."""
     session = _session_of(ssl)
-    context = session.context
-    if session.question is None and context.ask is not None:
-        ids = _offered(ssl, context)
-        session.question = context.ask(ids) if ids else None
+    return look_up(ssl, session, session.context)
+
+
+def look_up(ssl: Any, session: Session, home: Context) -> int:
+    """What a ClientHello callback returns: stand still for a session of ``home``, or go on."""
+    if session.question is None and home.ask is not None:
+        ids = _offered(ssl)
+        session.question = home.ask(ids) if ids else None
         if session.question is not None:
             return int(lib.SSL_CLIENT_HELLO_RETRY)
     return int(lib.SSL_CLIENT_HELLO_SUCCESS)
 
 
-def _offered(ssl: Any, context: Context) -> tuple[bytes, ...]:
+def _offered(ssl: Any) -> tuple[bytes, ...]:
     """The ids that OpenSSL is going to ask for."""
-    tickets = not context.options & OPTIONS["NO_TICKET"]
-    highest = lib.SSL_CTX_get_max_proto_version(context._ctx)
-    speaks = highest in (0, lib.TLS1_3_VERSION) and not context.options & OPTIONS["NO_TLSv1_3"]
+    options = lib.SSL_get_options(ssl)
+    tickets = not options & OPTIONS["NO_TICKET"]
+    highest = lib.SSL_get_max_proto_version(ssl)
+    speaks = highest in (0, lib.TLS1_3_VERSION) and not options & OPTIONS["NO_TLSv1_3"]
     if speaks and speaks_tls13(_extension(ssl, lib.TLSEXT_TYPE_supported_versions)):
         return () if tickets else shared_key_ids(_extension(ssl, lib.TLSEXT_TYPE_psk))
     if tickets and _extension(ssl, lib.TLSEXT_TYPE_session_ticket):

@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from culvert.openssl._callbacks import _failed, session_told
+from culvert.openssl._callbacks import _failed, home_of, session_told
 from culvert.openssl._errors import begin, check, check_pointer
-from culvert.openssl._lib import ffi, lib
+from culvert.openssl._lib import OPTIONS, ffi, lib
 from culvert.openssl.certificates import Certificate, PrivateKey
+from culvert.openssl.hello import look_up
 from culvert.openssl.keys import tell_keys
 from culvert.openssl.protocols import tell_protocols
 
@@ -56,6 +57,8 @@ class Switch:
         groups = self.context.groups if self.context.groups != home.groups else None
         wanted = ffi.NULL if groups is None else ffi.new("char[]", groups.encode())
         check(lib.culvert_switch(ssl, self.context._ctx, wanted), "switch to another service")
+        if home.ask is not None:  # other machines know ids only where the home does without tickets
+            lib.SSL_set_options(ssl, home.options & OPTIONS["NO_TICKET"])
         session.context = self.context
         name = self._session_context or os.urandom(32)
         check(lib.SSL_set_session_id_context(ssl, name, len(name)), "name the session context")
@@ -139,4 +142,5 @@ def culvert_on_name(ssl: Any, _alert: Any, _unused: Any) -> int:
         switch = chooser(_sent_name(ssl))
         if switch is not None:
             switch.apply(session)
-    return int(lib.SSL_CLIENT_HELLO_SUCCESS)
+    home = home_of(ssl)
+    return int(lib.SSL_CLIENT_HELLO_SUCCESS) if home is None else look_up(ssl, session, home)

@@ -65,12 +65,13 @@ def build(
     furnished = furnish(faults, passphrases, identities, parameters)
     context = furnished.context
     if hosted:
-        watch_names(context)
         context.set_options(NO_LATE_RESUMPTION)
     stapling = apply_stapling(faults, context, identities, furnished.trust)
     peers = any(each.request_cert for each in (service, *hosted))
     name = furnished.session_context(service)
     resumption = apply_resumption(faults, context, name, chains, peers=peers)
+    if hosted:
+        watch_names(context)  # which also looks for sessions elsewhere, once the service is known
     shown = Shown(identities, *stapling, client_name=_name(faults))
     return policy_of(faults, furnished, shown, resumption=resumption, hosts=bool(hosted))
 

@@ -173,6 +173,8 @@ class _Planner:
             return
         _check_protocols(home, plan)
         home.names.add(pattern, plan)
+        if plan.persistence is not None:
+            home.policy.name_sessions()  # its tickets are sealed by the home
 
     def _program(self, service: Service) -> Program | None:
         try:

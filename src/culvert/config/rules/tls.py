@@ -30,9 +30,6 @@ def _server_names(case: Case) -> Iterator[Complaint]:
             yield "sni", reason, number
         elif home.client:
             yield "sni", "SNI primary service is a TLS client", number
-        elif home.sessiond is not None:
-            reason = f"[{section}] shares its sessions with other machines: they must all be its own"
-            yield "sni", reason, number
         elif home.sni:
             reason = f"[{section}] is reached by a server name itself: name the section that accepts"
             yield "sni", reason, number

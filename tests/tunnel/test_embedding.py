@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +15,9 @@ import uvloop
 
 import culvert
 from culvert import Address, Service
+from culvert.config.model import GLOBAL
 from culvert.errors import ConfigErrors, SystemRefusal
+from culvert.openssl import library
 from tests.pki import Pki
 
 EMBEDDING = Path(__file__).resolve().parents[2] / "docs" / "embedding.md"
@@ -231,3 +234,53 @@ def test_the_example_of_the_documentation_runs(pki: Pki, capsys: pytest.CaptureF
     code = code.replace('"server.key"', repr(str(pki.server.key))).replace("sleep(3600)", "sleep(0)")
     exec(compile(code, str(EMBEDDING), "exec"), {"__name__": "example"})
     assert re.fullmatch(r"listening on port \d+\n", capsys.readouterr().out)
+
+
+DAEMONS = (
+    *("workers = 2", "workers = auto", "foreground = yes", "foreground = no", "pid = /run/x", "watch = yes"),
+    *("quarantine = yes", "readyFile = /run/x", "exitWhenIdle = 5", "chroot = /", "setuid = nobody"),
+    *("setgid = nogroup", "log = overwrite", "output = /dev/null", "syslog = yes", "service = x"),
+    *("EGD = /run/x", "RNDbytes = 64", "RNDfile = /dev/urandom", "RNDoverwrite = yes"),
+)
+
+
+@pytest.mark.parametrize("line", DAEMONS)
+def test_what_only_a_daemon_can_do_is_refused_at_its_line(line: str) -> None:
+    text = f"debug = info\n{line}\n[web]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n"
+    name = line.partition(" ")[0]
+    with pytest.raises(ConfigErrors, match=f"<text>:2: {name}: is for the daemon") as caught:
+        culvert.open_tunnel(text=text)
+    assert len(caught.value.errors) == 1
+
+
+def test_lines_of_a_daemon_that_ask_for_nothing_are_accepted() -> None:
+    lines = (
+        "foreground = quiet\npid =\nworkers = 1\nwatch = no\nsyslog = no\nlog = append\nRNDoverwrite = no\n"
+    )
+    culvert.open_tunnel(text=lines + "[web]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\n")
+
+
+def test_every_option_of_the_whole_daemon_works_in_a_program_or_is_refused_there() -> None:
+    refused = {line.partition(" ")[0] for line in DAEMONS}
+    assert {each.name for each in GLOBAL if each.daemon_only} == refused
+    works = {"debug", "include", "setEnv", "fips", "compression", "engine", "engineCtrl", "engineDefault"}
+    works |= {"provider", "providerParameter"}
+    assert {each.name for each in GLOBAL if each.available} - refused == works
+
+
+def test_openssl_is_made_ready_before_a_context_needs_it(
+    pki: Pki, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that is not there stops the entering; one that is there, and a variable, are taken over."""
+    monkeypatch.setenv("CULVERT_EMBEDDED", "")
+    section = f"[web]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:1\ncert = {pki.server.both}\n"
+
+    async def main() -> None:
+        with pytest.raises(ConfigErrors, match="<text>:1: provider: Failed to load provider"):
+            async with culvert.open_tunnel(text=f"provider = no-such\n{section}"):
+                pass
+        async with culvert.open_tunnel(text=f"provider = default\nsetEnv = CULVERT_EMBEDDED=1\n{section}"):
+            assert library.provider_is_loaded("default")
+            assert os.environ["CULVERT_EMBEDDED"] == "1"
+
+    run(main())

@@ -42,6 +42,8 @@ class Option:
     join: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple  # the values of all lines -> the attribute
     inherited: bool = True  # False: a value of the global part is no default for the sections
     reloadable: bool = True  # False: a change needs a restart
+    reload_limit: str = ""  # which change a reload does not make, though it makes others
+    daemon_only: bool = False  # of no use in a program that embeds Culvert, and refused there
     since: str = "4.42"  # the first stunnel that has it; "Culvert" for our own
     obsolete: str = ""  # what to write instead
     idle: str = ""  # why it has no effect here, told once for each line

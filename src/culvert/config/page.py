@@ -90,7 +90,10 @@ def _facts(option: Option) -> Iterator[str]:
         yield f"- {_MERGES[option.merge]}"
     if option.mode:
         yield f"- Has an effect in {option.mode} sections only."
-    yield f"- Since {option.since}. Reload: {'yes' if option.reloadable else 'no'}."
+    limit = f", but {option.reload_limit}" if option.reload_limit else ""
+    yield f"- Since {option.since}. Reload: {'yes' if option.reloadable else 'no'}{limit}."
+    if option.daemon_only:
+        yield "- For the daemon only: refused where a program embeds Culvert."
     if option.obsolete:
         yield f"- {option.obsolete}."
     if option.missing:

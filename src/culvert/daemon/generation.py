@@ -11,6 +11,7 @@ from culvert.config.model import Configuration, GlobalOptions, Message
 from culvert.daemon import privileges
 from culvert.daemon.privileges import Rights
 from culvert.daemon.quarantine import Quarantine
+from culvert.daemon.restart import as_started, say_what_waits
 from culvert.daemon.seeding import seed
 from culvert.daemon.source import Source
 from culvert.daemon.watching import Look, look
@@ -31,6 +32,7 @@ class Generation:
     sinks: where its log lines go; the supervisor closes them when it is over.
     look: how its files looked before they were loaded, when they are to be watched.
     quarantine: the services that it goes without, None when all must work.
+    started: the global part that the daemon was started with, from which it has what no reload changes.
     """
 
     configuration: Configuration
@@ -40,6 +42,7 @@ class Generation:
     sinks: list[logging.Handler] = field(default_factory=list)
     look: Look | None = None
     quarantine: Quarantine | None = None
+    started: GlobalOptions | None = None
 
     workers: int = field(init=False)
 
@@ -79,6 +82,9 @@ def _prepare(
         log.write(NOTICE, f"Reading configuration from {source}")
         configuration = _in_place(source.load_again() if before else source.load())
         _say_what_was_read(configuration, log)
+    started = before.started if before and before.started else configuration.options
+    if before is not None:
+        say_what_waits(started, before.configuration.options, configuration.options, log.write)
     seen = look(configuration) if configuration.options.watch else None
     plans_before = before.plans if before else ()
     quarantine = Quarantine(log, plans_before) if configuration.options.quarantine else None
@@ -91,13 +97,15 @@ def _prepare(
         take_back()
         raise
     log.write(NOTICE, "Configuration successful")
-    generation = Generation(configuration, plans, (), take_back, look=seen, quarantine=quarantine)
+    generation = Generation(
+        configuration, plans, (), take_back, look=seen, quarantine=quarantine, started=started
+    )
     try:
         _open(generation, pool, log)
         pool.check_activated()
         if before is None:
             _give_up_rights(configuration.options, outlet)
-        generation.sinks = outlet.prepare(configuration.options)
+        generation.sinks = outlet.prepare(as_started(started, configuration.options))
     except BaseException:
         pool.undo()
         take_back()

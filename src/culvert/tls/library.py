@@ -63,13 +63,20 @@ def in_force() -> InForce:
     return _Process.in_force
 
 
-def take_over(options: GlobalOptions, say: Say = lambda _level, _text: None, *, again: bool = False) -> Undo:
+def take_over(
+    options: GlobalOptions,
+    say: Say = lambda _level, _text: None,
+    *,
+    again: bool = False,
+    beside: bool = False,
+) -> Undo:
     """Carry out what the global part asks for; blocks, for an engine may talk to its token.
 
-    again: this process works already with an earlier configuration.
+    again: this process works already with an earlier configuration, which ends.
+    beside: earlier configurations of this process go on, so what they asked for stays in force.
     Returns what puts everything back that can be.  Raises ConfigErrors, and then it has been put back.
     """
-    turn = _Turn(options, say, again)
+    turn = _Turn(options, say, again, beside)
     turn.run()
     if turn.errors:
         turn.undo()
@@ -80,9 +87,9 @@ def take_over(options: GlobalOptions, say: Say = lambda _level, _text: None, *, 
 class _Turn:
     """One configuration's acts."""
 
-    def __init__(self, options: GlobalOptions, say: Say, again: bool) -> None:
+    def __init__(self, options: GlobalOptions, say: Say, again: bool, beside: bool) -> None:
         self.errors: list[ConfigError] = []
-        self._options, self._say, self._again = options, say, again
+        self._options, self._say, self._again, self._beside = options, say, again, beside
         self._before = _Process.in_force
         self._environment: dict[str, str | None] = {}  # what to put back
         self._fips: bool | None = None  # to be put back
@@ -94,7 +101,10 @@ class _Turn:
         for act in self._options.acts:
             _DEEDS[act.attribute](self, act)
         self._leave_engine()
-        if len(self._acts) < len(self._before.acts):
+        left = self._before.acts[len(self._acts) :]
+        if self._beside:
+            self._acts += left
+        elif left:
             self._refuse(None, "engine", RESTART)
         system_fips = self._settle_fips()
         compression = self._settle_compression()
@@ -243,14 +253,16 @@ class _Turn:
     def _settle_fips(self) -> bool | None:
         options, system = self._options, self._before.system_fips
         said = options.fips or options.where("fips") is not None
-        if not said and system is None:
-            return None
+        if not said and (system is None or self._beside):
+            return system
         from culvert.openssl import library
 
         now = library.fips_is_on()
         system = now if system is None else system
         wanted = options.fips if said else system
-        if wanted != now:
+        if self._beside and now and not system and not wanted:
+            self._refuse(None, "fips", "another configuration in this process has `fips = yes`")
+        elif wanted != now:
             self._switch_fips(wanted)
             self._fips = now
         if not self.errors:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from culvert.config import embedded
 from culvert.config.checks import check_services
 from culvert.config.load import load_file, load_text
 from culvert.config.model import Configuration, GlobalOptions, Service
@@ -26,6 +28,8 @@ from culvert.tunnel.stapling import Stapler
 
 # How long the end of the last tunnel is waited for before it is ended.
 _DRAIN_SECONDS = 0.0
+
+_planning = threading.Lock()
 
 
 class OpenTunnel:
@@ -81,13 +85,17 @@ class OpenTunnel:
         return self
 
     def _plan(self) -> tuple[ServicePlan, ...]:
-        """Make OpenSSL ready and every context; in a thread, for it may block."""
-        take_back = library.take_over(self._configuration.options, self._log.write)
-        try:
-            return plan_services(self._configuration, self._log.write)
-        except BaseException:
-            take_back()
-            raise
+        """Make OpenSSL ready and every context; in a thread, for it may block.
+
+        One at a time: what a configuration asks of OpenSSL must hold while its contexts are made.
+        """
+        with _planning:
+            take_back = library.take_over(self._configuration.options, self._log.write, beside=True)
+            try:
+                return plan_services(self._configuration, self._log.write)
+            except BaseException:
+                take_back()
+                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -149,8 +157,8 @@ def open_tunnel(
     """Run services in the running event loop for the length of an ``async with``.
 
     services: typed configurations; or text, or the path of a file, in the grammar of stunnel.conf.  Exactly
-    one of the three is given.  Global options that concern a process (foreground, pid, workers ...) have no
-    effect here.
+    one of the three is given.  Global options that concern a process (foreground, pid, output ...) are
+    refused.
     log: where lines go; by default the standard library's logger "culvert".  drain: how many seconds the open
     tunnels are waited for at the end.
 
@@ -170,6 +178,8 @@ def _configuration(services: Sequence[Service], text: str | None, path: str | Pa
         if found.inetd:
             reason = "a program has no connection to be taken over: a [section] is needed"
             raise ConfigErrors([ConfigError(None, "inetd mode", reason)])
+        if errors := tuple(embedded.refusals(found.options)):
+            raise ConfigErrors(errors)
         return found
     if errors := check_services(services):
         raise ConfigErrors(errors)

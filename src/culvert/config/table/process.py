@@ -73,16 +73,18 @@ class Process:
         "How many processes carry the tunnels; auto: one for each processor.",
         since="Culvert",
         reloadable=True,
+        daemon_only=True,
     )
     foreground: str = option(
         "foreground",
         choice("yes", "quiet", "no"),
         "no",
         "Stay in the foreground; yes also logs to standard error.",
-        reloadable=False,
+        reload_limit="a change from or to `no` needs a restart",
+        daemon_only=True,
     )
     pid: str | None = option(
-        "pid", FILE_OR_NONE, None, "Write the number of the process here.", reloadable=False
+        "pid", FILE_OR_NONE, None, "Write the number of the process here.", reloadable=False, daemon_only=True
     )
     watch: bool = option(
         "watch",
@@ -90,6 +92,7 @@ class Process:
         False,
         "Load certificates, keys, authorities and revocation lists again when their files change.",
         since="Culvert",
+        daemon_only=True,
     )
     quarantine: bool = option(
         "quarantine",
@@ -97,6 +100,7 @@ class Process:
         False,
         "Let the other services serve when the files, names or addresses of one do not work.",
         since="Culvert",
+        daemon_only=True,
     )
     ready_file: str | None = option(
         "readyFile",
@@ -104,6 +108,7 @@ class Process:
         None,
         "A file that is there for as long as connections are accepted.",
         since="Culvert",
+        daemon_only=True,
     )
     exit_when_idle: float | None = option(
         "exitWhenIdle",
@@ -113,6 +118,7 @@ class Process:
         unit="s",
         shown="never",
         since="Culvert",
+        daemon_only=True,
     )
     chroot: str | None = option(
         "chroot",
@@ -120,6 +126,7 @@ class Process:
         None,
         "Make this directory the root of the daemon, after the ports were opened.",
         reloadable=False,
+        daemon_only=True,
     )
     setuid: str | None = option(
         "setuid",
@@ -127,6 +134,7 @@ class Process:
         None,
         "Run as this user after the ports were opened.",
         reloadable=False,
+        daemon_only=True,
     )
     setgid: str | None = option(
         "setgid",
@@ -134,6 +142,7 @@ class Process:
         None,
         "Run as this group, and in no other, after the ports were opened.",
         reloadable=False,
+        daemon_only=True,
     )
     debug: int = option(
         "debug",
@@ -150,14 +159,16 @@ class Process:
         "append",
         "What happens to an `output` file that is there already.",
         since="5.00",
+        daemon_only=True,
     )
-    output: str | None = option("output", FILE, None, "Write the log to this file.")
-    syslog: bool = option("syslog", YES_NO, True, "Write the log to syslog.")
+    output: str | None = option("output", FILE, None, "Write the log to this file.", daemon_only=True)
+    syslog: bool = option("syslog", YES_NO, True, "Write the log to syslog.", daemon_only=True)
     service: str = option(
         "service",
         SOME_TEXT,
         "stunnel",
         "The name of the program in syslog, and of the service without sections.",
+        daemon_only=True,
     )
     set_env: tuple[str, ...] = option(
         "setEnv",
@@ -166,6 +177,7 @@ class Process:
         "Set a variable of the daemon's environment, or remove it.",
         merge=Merge.JOIN,
         since="5.75",
+        reload_limit="a variable stays set when its line is gone",
         act=True,
     )
 
@@ -195,6 +207,7 @@ class Library:
         (),
         "Load an engine of OpenSSL by its id; auto: all that work here.",
         merge=Merge.JOIN,
+        reload_limit="only for engines that are added behind the others",
         act=True,
     )
     engine_ctrl: tuple[str, ...] = option(
@@ -203,6 +216,7 @@ class Library:
         (),
         "A command for the last engine, CMD[:ARG]; INIT starts it.",
         merge=Merge.JOIN,
+        reload_limit="only for engines that are added behind the others",
         act=True,
         secret=True,
     )
@@ -213,6 +227,7 @@ class Library:
         "What the last engine is used for wherever nothing else is said.",
         merge=Merge.JOIN,
         since="5.00",
+        reload_limit="no change of it is made: it is refused",
         act=True,
     )
     provider: tuple[str, ...] = option(
@@ -222,6 +237,7 @@ class Library:
         "Load a provider of OpenSSL, beside those that are loaded anyway.",
         merge=Merge.JOIN,
         since="5.75",
+        reload_limit="one that was loaded stays loaded",
         act=True,
     )
     provider_parameter: tuple[str, ...] = option(
@@ -234,7 +250,11 @@ class Library:
         act=True,
     )
     egd: str | None = option(
-        "EGD", FILE, None, "The Unix socket of an entropy gathering daemon to mix random numbers in from."
+        "EGD",
+        FILE,
+        None,
+        "The Unix socket of an entropy gathering daemon to mix random numbers in from.",
+        daemon_only=True,
     )
     rnd_bytes: int = option(
         "RNDbytes",
@@ -242,12 +262,21 @@ class Library:
         1024,
         "How much of a seed file is read.",
         unit="bytes",
+        daemon_only=True,
     )
     rnd_file: str | None = option(
-        "RNDfile", FILE, None, "A file to mix random numbers in from, beside those of the kernel."
+        "RNDfile",
+        FILE,
+        None,
+        "A file to mix random numbers in from, beside those of the kernel.",
+        daemon_only=True,
     )
     rnd_overwrite: bool = option(
-        "RNDoverwrite", YES_NO, True, "Write new random data to the seed file, if it is a regular file."
+        "RNDoverwrite",
+        YES_NO,
+        True,
+        "Write new random data to the seed file, if it is a regular file.",
+        daemon_only=True,
     )
 
 

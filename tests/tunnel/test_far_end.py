@@ -184,3 +184,36 @@ def test_an_address_of_another_family_than_the_source_is_passed_over(
 
     run(main())
     assert any("another address family" in line for line in caplog.messages)
+
+
+def test_the_far_end_with_the_fewest_connections_comes_first(pki: Pki) -> None:
+    @contextlib.asynccontextmanager
+    async def keeping(name: bytes) -> AsyncIterator[Address]:
+        async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(name)
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
+            yield Address.parse(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    async def main() -> None:
+        async with (
+            keeping(b"a") as one,
+            keeping(b"b") as other,
+            through(pki, one, other, failover="leastconn", session_resume=False) as port,
+        ):
+            kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+            names = [await reader.readexactly(1) for reader, _ in kept]
+            assert sorted(names) == [b"a"] * 3 + [b"b"] * 3
+            for name, (reader, writer) in zip(names, kept, strict=True):
+                if name == b"b":
+                    writer.write_eof()
+                    assert await reader.read() == b""  # the tunnel is over
+            for _ in range(3):
+                kept.append(await asyncio.open_connection("127.0.0.1", port))
+                assert await kept[-1][0].readexactly(1) == b"b"
+            for _, writer in kept:
+                writer.close()
+
+    run(main())

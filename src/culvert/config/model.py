@@ -80,7 +80,7 @@ class Service(
         self._settle_versions()
         if isinstance(self.sni, str):  # of a program: a client has one name
             self._settle(sni=(self.sni,))
-        if self.delay:
+        if self.delay and self.failover == "rr":
             self._settle(failover="prio")  # an order needs addresses that are known beforehand
 
     def _settle(self, **values: object) -> None:

@@ -13,6 +13,7 @@ from culvert.errors import SystemRefusal, TunnelError
 from culvert.net import addresses, names
 from culvert.net.addresses import Endpoint
 from culvert.observe.log import ERR, INFO
+from culvert.tunnel.balance import Balance
 from culvert.tunnel.dialling import Dialler, failure_line
 from culvert.tunnel.health import Health
 from culvert.tunnel.lookups import Lookups
@@ -49,6 +50,7 @@ class FarEnd:
         # Workers must not all begin with the same address.
         self._turns = itertools.count(secrets.randbelow(len(self.known)) if self.known else 0)
         self._health = Health()
+        self._balance = Balance(plan.balance) if plan.balance is not None else None
         self._lookups: Lookups | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]) -> None:
@@ -103,6 +105,11 @@ class FarEnd:
         say(ERR, _NO_MORE)
         raise Unreachable(_NO_MORE)
 
+    def left(self, carrier: Carrier) -> None:
+        """A tunnel is over that may have been dialled here."""
+        if self._balance is not None:
+            self._balance.left(carrier.handle)
+
     def say_failure(self, failure: DialFailed, say: Say) -> Sequence[Endpoint]:
         """The line for the only address of this far end, when it failed without us; returns the address."""
         say(ERR, failure_line(self.known[0], failure))
@@ -117,6 +124,8 @@ class FarEnd:
     ) -> Endpoint | None:
         """The first that takes the connection."""
         for endpoint in endpoints:
+            if self._balance is not None:
+                self._balance.chosen(carrier.handle, endpoint)
             try:
                 failure = await self._dialler.connect(carrier, endpoint, client, logged, say)
             except LookupError:
@@ -155,6 +164,10 @@ class FarEnd:
     def _in_turn(self, endpoints: Sequence[Endpoint], say: Say) -> Sequence[Endpoint]:
         if len(endpoints) == 1:
             return endpoints
+        if self._balance is not None:
+            order = self._balance.order(endpoints)
+            say(INFO, f"failover: least connections, starting at entry #{endpoints.index(order[0])}")
+            return order
         if self._service.failover == "prio":
             say(INFO, "failover: priority, starting at entry #0")
             return endpoints

@@ -19,6 +19,7 @@ from culvert.net.addresses import Endpoint
 from culvert.observe.log import DEBUG, INFO, WARNING
 from culvert.tunnel import admission, credentials, persistence, sharing
 from culvert.tunnel.program import Program
+from culvert.tunnel.seats import Seats
 
 if TYPE_CHECKING:
     from culvert.negotiate.registry import Begin, Hooks
@@ -45,6 +46,7 @@ class ServicePlan:
     proxies: the peers that tell of their clients; introduce: what is told of ours to the far end.
     sessiond: where its sessions are shared with other machines.
     program: what `exec` names, None when it names nothing.
+    balance: where connections to far ends are counted, None where nobody asks.
     names: the plans of the services that it hands connections to; None when there are none.
     """
 
@@ -63,6 +65,7 @@ class ServicePlan:
     persistence: persistence.Persistence | None = None
     proxies: Proxies | None = None
     introduce: Begin | None = None
+    balance: Seats | None = None
     names: tls.NameTable[ServicePlan] | None = None
 
     @property
@@ -154,6 +157,7 @@ class _Planner:
             _passing(service),
             persistence.persistence_of(service, policy, destinations),
             *_proxying(service),
+            balance=_balance(service, self._earlier.get(service.name)),
             names=tls.NameTable() if self._builder.hosted_by(service) else None,
         )
         for home, pattern in self._builder.homes_of(service):
@@ -247,6 +251,12 @@ def _proxying(service: Service) -> tuple[Proxies | None, Begin | None]:
 def _admission(service: Service, say: Say, earlier: ServicePlan | None) -> admission.Admission | None:
     before = earlier.admission if earlier else None
     return admission.prepare(service, say, before.seats if before else None)
+
+
+def _balance(service: Service, earlier: ServicePlan | None) -> Seats | None:
+    if service.failover != "leastconn":
+        return None
+    return (earlier.balance if earlier else None) or Seats()
 
 
 def _passing(service: Service) -> Passing | None:

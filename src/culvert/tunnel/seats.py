@@ -114,6 +114,10 @@ class Seats:
         """How many connections are counted now, those of dead processes included that nobody noticed yet."""
         return self._total()
 
+    def of_host(self, host: bytes) -> int:
+        """How many connections are counted for an address."""
+        return self._of_host(self._place(host))
+
     # Rows.
 
     @property

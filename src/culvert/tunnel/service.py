@@ -194,6 +194,9 @@ class RunningService:
 
     def finished(self, tunnel: Tunnel) -> None:
         """The tunnel is closed."""
+        if self.plan.balance is not None:
+            self.far_end.left(tunnel.carrier)
+            self.elsewhere.left(tunnel.carrier)
         if self.gate is not None:
             self.gate.left(tunnel)
         if self.home is not None and self.home.gate is not None:

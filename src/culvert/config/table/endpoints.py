@@ -57,13 +57,14 @@ class Endpoints:
         "delay",
         YES_NO,
         False,
-        "Look `connect` up for every connection, not once at the start; implies `failover = prio`.",
+        "Look `connect` up for every connection, not only now and then; `failover = rr` becomes `prio` then.",
     )
     failover: str = option(
         "failover",
-        choice("rr", "prio"),
+        choice("rr", "prio", "leastconn", reason="The argument needs to be 'rr', 'prio' or 'leastconn'"),
         "prio",
-        "Which of several addresses comes first: the next each time (rr), or always the same (prio).",
+        "Which of several addresses comes first: the next each time (rr), always the same (prio), or the one "
+        "with the fewest connections of this service (leastconn, Culvert's own).",
     )
     local: str | None = option("local", SOME_TEXT, None, "The own address from which `connect` is reached.")
     reset: bool = option(

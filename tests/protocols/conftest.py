@@ -1,4 +1,4 @@
-"""All servers, one Culvert with a service in each mode for each of them, and one stunnel; for the whole run.
+"""All servers, one Culvert with a service in each mode for each of them, and one stunnel; for a whole module.
 
 openssl, curl, Python ── TLS after STARTTLS ── culvert server ── clear ── real server
 Python ── clear ── culvert client ── TLS after STARTTLS ── real server
@@ -68,7 +68,7 @@ def _take(stack: ExitStack, names: tuple[str, ...]) -> dict[str, int]:
     return {name: stack.enter_context(reserved_port()) for name in names}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def field(pki: Pki) -> Iterator[Field]:
     """Everything at once."""
     with ExitStack() as stack:

@@ -40,5 +40,5 @@ def test_a_pattern_of_an_earlier_section_is_warned_of() -> None:
 
 def test_what_is_the_business_of_the_first_section_is_warned_of() -> None:
     told = warnings("sni = web:a.example\nsessionCacheTimeout = 5\n")
-    reason = "has no effect in [one]: sessions are kept by the section that accepts"
+    reason = "has no effect in [one]: the section that accepts decides about it"
     assert told == [f"conf:9: sessionCacheTimeout: {reason}"]

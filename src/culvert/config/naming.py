@@ -36,7 +36,7 @@ def doubts_about_names(services: Sequence[Service], drafts: Sequence[Draft]) -> 
             if reason:
                 yield ConfigWarning(service.where_value("sni", number), "sni", printable(reason))
         for attribute in draft.own & _OF_THE_FIRST.keys():
-            reason = f"has no effect in [{service.name}]: sessions are kept by the section that accepts"
+            reason = f"has no effect in [{service.name}]: the section that accepts decides about it"
             yield ConfigWarning(service.where(attribute), _OF_THE_FIRST[attribute], printable(reason))
 
 

@@ -27,3 +27,8 @@ def test_the_page_for_movers_names_what_is_not_there_and_nothing_that_is() -> No
     first = section("migration.md", "What is not there").strip().split("\n\n")[0]
     named = {name for name in re.findall(r"`(\w+)", first) if name in EVERY}
     assert named == {name for name, option in EVERY.items() if is_missing(option)}
+
+
+def test_the_page_for_movers_names_every_option_of_our_own() -> None:
+    named = set(re.findall(r"`(\w+)", section("migration.md", "Options of our own")))
+    assert {name for name, option in EVERY.items() if option.since == "Culvert"} <= named

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from culvert.config import load_text
+from culvert.errors import ConfigErrors
 from tests.pki import Pki
 
 
@@ -29,6 +32,28 @@ def test_what_has_no_effect_is_told_in_the_log() -> None:
     assert [(message.level, message.text) for message in told] == [
         (5, "conf:2: stack: it has no effect: connections are not threads and have no stack")
     ]
+
+
+HALF = "[web]\naccept = 127.0.0.1:1\nconnect = 127.0.0.1:2\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("client = yes\npin = abc\n", "pin = abc"),
+        ("client = yes\nverifyChian = yes\n", "verifyChian = yes"),
+        ("client = yes\nverifyChain = maybe\nCRLfile = none.pem\n", "verifyChain = maybe"),
+        ("cert = web.pem\nsslVersionMin = soon\nsslVersion = all\n", "sslVersionMin = soon"),
+        ("cert = web.pem\nclient = perhaps\nprotocolHost = far:1\n", "client = perhaps"),
+    ],
+)
+def test_nothing_is_advised_of_what_could_not_be_read(lines: str, line: str) -> None:
+    """The error tells it; what was meant may well be what the advice asks for."""
+    with pytest.raises(ConfigErrors) as refused:
+        load_text(HALF + lines, "conf")
+    place = (HALF + lines).splitlines().index(line) + 1
+    assert [each.at.line for each in refused.value.errors if each.at] == [place]
+    assert [each.option for each in refused.value.warnings] == []
 
 
 def test_control_characters_of_a_name_do_not_reach_the_log() -> None:

@@ -11,6 +11,7 @@ from culvert.config.draft import Draft
 from culvert.config.model import SERVICE, Service
 from culvert.config.naming import doubts_about_names
 from culvert.config.ocspadvice import ocsp_advice
+from culvert.config.rules.case import VERIFY
 from culvert.config.secrecy import exposed
 from culvert.config.table.protocols import OPTIONS, PROTOCOLS
 from culvert.config.tlsnames import VERSIONS
@@ -32,7 +33,7 @@ def advise(services: Sequence[Service], drafts: Sequence[Draft]) -> Iterator[Con
     """Everything that an operator may want to know of a configuration without errors."""
     told: set[tuple[object, str]] = set()
     for service, draft in zip(services, drafts, strict=True):
-        for attribute, reason in _of_service(service, draft.own):
+        for attribute, reason in _of_service(service, draft):
             at = service.where(attribute)
             if (at, reason) not in told:
                 told.add((at, reason))
@@ -45,12 +46,14 @@ def _spelling(attribute: str) -> str:
     return next(each.name for each in SERVICE if each.attribute == attribute)
 
 
-def _of_service(service: Service, own: Iterable[str]) -> Iterator[Advice]:
-    for rule in _RULES:
-        yield from rule(service)
-    yield from _without_effect(service, frozenset(own))
-    yield from _unread(service, frozenset(own))
-    yield from _owner_of_nothing(service, frozenset(own))
+def _of_service(service: Service, draft: Draft) -> Iterator[Advice]:
+    own = frozenset(draft.own)
+    for reads, rule in _OF_VALUES:
+        if draft.broken.isdisjoint(reads):
+            yield from rule(service)
+    for reads, doubt in _OF_LINES:
+        if draft.broken.isdisjoint(reads):
+            yield from doubt(service, own)
 
 
 def _unverified(service: Service) -> Iterator[Advice]:
@@ -158,13 +161,20 @@ def _repetitions(services: Iterable[Service]) -> Iterator[ConfigWarning]:
                 yield ConfigWarning(service.where("accept"), "accept", printable(reason))
 
 
-_RULES: tuple[Callable[[Service], Iterator[Advice]], ...] = (
-    _unverified,
-    _unused_lists,
-    _open_to_all,
-    _old_versions,
-    _weak_algorithms,
-    _readable_secrets,
-    _believed_sessions,
-    ocsp_advice,
+# What each rule reads, and the rule: it is left out when a line of one of those attributes was wrong, since
+# nobody knows what the operator meant.
+_OF_VALUES: tuple[tuple[Iterable[str], Callable[[Service], Iterator[Advice]]], ...] = (
+    (("client", "psk_secrets", "check_host", "check_ip", "check_email", *VERIFY), _unverified),
+    (("crl_file", "crl_path", *VERIFY), _unused_lists),
+    (("client", "accept"), _open_to_all),
+    (("options", *_VERSION_LINES), _old_versions),
+    (("security_level", "ciphers"), _weak_algorithms),
+    (("strict", "key", "cert", "psk_secrets", "ticket_key_secret", "sessiond"), _readable_secrets),
+    (("client", "sessiond", *VERIFY), _believed_sessions),
+    (("client", "verify_chain", "verify", "ocsp", "ocsp_aia", "ocsp_flag", "ocsp_nonce"), ocsp_advice),
+)
+_OF_LINES: tuple[tuple[Iterable[str], Callable[[Service, frozenset[str]], Iterator[Advice]]], ...] = (
+    (("client",), _without_effect),
+    (("client", "protocol"), _unread),
+    (("accept",), _owner_of_nothing),
 )

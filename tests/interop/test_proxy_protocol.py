@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tests.negotiate.test_proxy import extensions
 from tests.pki import Pki
 from tests.proxies import Kind, need, need_program, running
 from tests.proxies.procfs import Place, is_listening
-from tests.proxies.running import reserved_port
+from tests.proxies.running import need_missing, reserved_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.integration]
 
@@ -201,20 +201,63 @@ def test_the_backend_is_told_what_is_known_of_the_certificate(
 # Programs of others ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"])
-def test_haproxy_tells_where_a_client_comes_from(
-    culvert: Running, backend: Backend, tmp_path: Path, option: str
-) -> None:
-    need(Kind.HAPROXY)
-    text = (
+STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")  # libnginx-mod-stream of Debian
+ROOMS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def haproxy_towards(port: int, option: str) -> str:
+    return (
         "defaults\n    mode tcp\n    timeout connect 10s\n    timeout client 10s\n    timeout server 10s\n"
-        "listen near\n    bind 127.0.0.1:@PORT@\n"
-        f"    server far 127.0.0.1:{culvert.port['client']} {option}\n"
+        f"listen near\n    bind 127.0.0.1:@PORT@\n    server far 127.0.0.1:{port} {option}\n"
     )
-    with running(Kind.HAPROXY, text, tmp_path / "haproxy") as haproxy:
-        answer, own = spoken(haproxy.address)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, port: int, text: str) -> Iterator[None]:
+    """One process of nginx without a file of its own anywhere else."""
+    program = need_program("nginx")
+    folder.mkdir()
+    file = folder / "nginx.conf"
+    module = f"load_module {STREAM};\n" if "stream {" in text else ""
+    own = f"daemon off; master_process off; pid {folder}/pid; error_log stderr;\nevents {{}}\n"
+    file.write_text(module + own + text)
+    with spawned(program, "-e", "stderr", "-c", file) as process:
+        while not is_listening(("127.0.0.1", port)):
+            assert process.poll() is None, process.communicate()[0].decode()
+        yield
+
+
+def need_stream() -> None:
+    if not STREAM.exists():
+        need_missing(str(STREAM))
+
+
+@contextlib.contextmanager
+def telling(program: str, port: int, folder: Path) -> Iterator[int]:
+    """The port of a program that tells a section of Culvert where its clients come from."""
+    if program == "nginx":
+        need_stream()
+        with reserved_port() as near:
+            server = f"listen 127.0.0.1:{near}; proxy_pass 127.0.0.1:{port}; proxy_protocol on;"
+            with nginx(folder, near, f"stream {{ server {{ {server} }} }}\n"):
+                yield near
+    else:
+        need(Kind.HAPROXY)
+        with running(Kind.HAPROXY, haproxy_towards(port, program), folder) as haproxy:
+            yield haproxy.port
+
+
+@pytest.mark.parametrize("program", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn", "nginx"])
+@pytest.mark.parametrize("section", ["client", "server"])
+def test_a_proxy_of_others_tells_where_a_client_comes_from(
+    culvert: Running, backend: Backend, pki: Pki, tmp_path: Path, program: str, section: str
+) -> None:
+    """haproxy in three ways, and nginx, which knows version 1 only; before TLS in a server section."""
+    tls = trusting(pki) if section == "server" else None
+    with telling(program, culvert.port[section], tmp_path / "other") as port:
+        answer, own = spoken(("127.0.0.1", port), tls=tls)
     assert answer == b"seen"
-    assert backend.seen == [f"PROXY TCP4 127.0.0.1 127.0.0.1 {own} {haproxy.port}\r\nhello".encode()]
+    assert backend.seen == [f"PROXY TCP4 127.0.0.1 127.0.0.1 {own} {port}\r\nhello".encode()]
     culvert.proxy.wait_line(rf"Service \[server\] accepted connection from 127\.0\.0\.1:{own}")
 
 
@@ -238,36 +281,31 @@ def test_haproxy_is_told(pki: Pki, tmp_path: Path, version: str) -> None:
             )
 
 
-TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+def nginx_of_http(port: int, folder: Path) -> str:
+    rooms = "".join(f"{each}_temp_path {folder}; " for each in ROOMS)
+    server = f'listen 127.0.0.1:{port} proxy_protocol; location / {{ return 200 "{TOLD}"; }}'
+    return f"http {{ access_log off; {rooms} server {{ {server} }} }}\n"
 
 
-@contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[int]:
-    program = need_program("nginx")
-    folder.mkdir()
-    with reserved_port() as port:
-        file = folder / "nginx.conf"
-        file.write_text(
-            f"daemon off; master_process off; pid {folder}/pid; error_log stderr;\nevents {{}}\n"
-            "http { access_log off; "
-            + "".join(
-                f"{each}_temp_path {folder}; "
-                for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            )
-            + f"server {{ listen 127.0.0.1:{port} proxy_protocol;\n"
-            'location / { return 200 "$proxy_protocol_addr:$proxy_protocol_port"; } } }\n'
-        )
-        with spawned(program, "-e", "stderr", "-c", file):
-            while not is_listening(("127.0.0.1", port)):
-                pass
-            yield port
+def nginx_of_streams(port: int, _folder: Path) -> str:
+    """It answers with what it was told, before it has read a request."""
+    head = "HTTP/1.0 200 OK\r\n\r\n"
+    return f"stream {{ server {{ listen 127.0.0.1:{port} proxy_protocol; return '{head}{TOLD}'; }} }}\n"
+
+
+TOLD = "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port"
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_nginx_is_told(pki: Pki, tmp_path: Path, version: str) -> None:
-    with nginx(tmp_path / "nginx") as port:
+@pytest.mark.parametrize("kind", [nginx_of_http, nginx_of_streams], ids=["http", "stream"])
+def test_nginx_is_told(pki: Pki, tmp_path: Path, version: str, kind: Callable[[int, Path], str]) -> None:
+    if kind is nginx_of_streams:
+        need_stream()
+    folder = tmp_path / "nginx"
+    with reserved_port() as port, nginx(folder, port, kind(port, folder)):
         own = f"cert = {pki.server.both}\nconnect = 127.0.0.1:{port}\nproxyProtocol = {version}"
         with sections(tmp_path, {"server": own}) as culvert:
             told = page(culvert.port["server"], pki)
             line = culvert.proxy.wait_line("accepted connection from")
-            assert told.decode() == line.split(" from ")[1].strip()
+            client = line.split(" from ")[1].strip()
+            assert told.decode() == f"{client} 127.0.0.1:{culvert.port['server']}"

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and foreign addresses need root"),
 ]
 
-PORT, TARGET = 4433, 8080
+PORT, SERVER, TARGET = 4433, 4434, 8080
 
 # From the manual page of stunnel, transparent = source; the same with ip6tables.
 DIVERT = (
@@ -155,6 +155,50 @@ def test_the_client_reaches_where_it_meant_to_go(
     ):
         host, _, reached, _ = ask(hosts, pki, target, TARGET)
     assert (host, reached) == (to_backend, target)
+
+
+def asking(pki: Pki, family: int) -> str:
+    """A server of SOCKS, and a client of it without protocolHost."""
+    own = "0.0.0.0" if family == 4 else "::"
+    near = ADDRESSES[family][1]
+    return (
+        f"accept = {near}:{SERVER}\nprotocol = socks\n"
+        f"[asks]\nclient = yes\naccept = {own}:{PORT}\nconnect = {near}:{SERVER}\nprotocol = socks\n"
+        f"verifyChain = yes\nCAfile = {pki.ca}\ncheckHost = localhost\n"
+    )
+
+
+def heard(hosts: Network, address: str, port: int) -> str:
+    """What the backend says to a client without TLS."""
+    with hosts.inside("client"):
+        sock = socket.create_connection((address, port), PATIENCE)
+    with sock, sock.makefile() as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("rule", [DNAT, REDIRECT, TPROXY], ids=["DNAT", "REDIRECT", "TPROXY"])
+def test_a_socks_server_is_asked_for_what_the_client_meant(
+    hosts: Network, pki: Pki, tmp_path: Path, family: int, rule: str
+) -> None:
+    _, _, to_backend, target = ADDRESSES[family]
+    with (
+        with_rule(hosts, family, rule),
+        backend(hosts, "backend", target),
+        proxy(hosts, pki, tmp_path, asking(pki, family)) as made,
+    ):
+        host, _port, reached = heard(hosts, target, TARGET).split()
+        made.wait_line("SOCKS5 request succeeded")
+    assert (host, reached) == (to_backend, target)
+
+
+def test_a_socks_server_is_not_asked_for_the_service_itself(
+    hosts: Network, pki: Pki, tmp_path: Path
+) -> None:
+    with proxy(hosts, pki, tmp_path, asking(pki, 4)) as made:
+        with pytest.raises(ConnectionResetError):
+            heard(hosts, ADDRESSES[4][1], PORT)
+        made.wait_line("The original destination of the connection is not known")
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -229,10 +229,16 @@ def _port_zero(wanted: Endpoint) -> bool:
     return not isinstance(wanted.sockaddr, str) and wanted.sockaddr[1] == 0
 
 
+def _reads_original(service: Service) -> bool:
+    """Whether it matters where clients were bound for before the kernel led them here."""
+    asks = service.client and service.protocol == "socks" and not service.protocol_host
+    return asks or service.transparent in ("destination", "both")
+
+
 def _set_inherited(service: Service, listening: Listening, say: Say) -> None:
     """The `l` options that accepted sockets will inherit; a failure costs a warning and not the service."""
     options = sockets.inherited(sockets.compile(service.socket, "l"))
-    if service.transparent in ("destination", "both"):
+    if _reads_original(service):
         for sock in listening.sockets:
             transparent.permit(sock)
     try:

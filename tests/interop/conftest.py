@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.sections import as_user
 from tests.pki import Pki
 from tests.proxies import Kind, Proxy, TunnelText, listening, need, need_program, payload, running
 from tests.proxies.configuration import Mode, place_text
@@ -118,15 +119,21 @@ def run(
 
 @contextmanager
 def spawned(
-    name: str, *arguments: str | Path, folder: Path | None = None
+    name: str, *arguments: str | Path, folder: Path | None = None, user: str | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program beside the test, in ``folder``; it is killed at the end of the block."""
+    """Run a program beside the test, in ``folder``; it is killed at the end of the block.
+
+    user: who it becomes where we are root.
+    """
+    own = as_user(user) if user else {}
     process = subprocess.Popen(
         [need_program(name), *map(str, arguments)],
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        user=own.get("user"),
+        group=own.get("group"),
     )
     try:
         yield process

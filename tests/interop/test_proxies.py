@@ -9,8 +9,9 @@ import ipaddress
 import socket
 import ssl
 import struct
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -187,25 +188,49 @@ def test_stunnel_understands_the_socks_of_both_sides(
 # CONNECT --------------------------------------------------------------------------------------------------
 
 
+def write_tinyproxy(folder: Path, port: int) -> Sequence[str | Path]:
+    file = folder / "tinyproxy.conf"
+    file.write_text(
+        f"Port {port}\nListen 127.0.0.1\nTimeout 30\nMaxClients 10\nAllow 127.0.0.1\n"
+        "BasicAuth user secret\nDisableViaHeader Yes\n"
+    )
+    return "-d", "-c", file
+
+
+def write_squid(folder: Path, port: int) -> Sequence[str | Path]:
+    """With its own reader of a file of passwords, and without a cache."""
+    (folder / "passwords").write_bytes(b"user:" + run("openssl", "passwd", "-apr1", "secret").stdout)
+    helper = f"/usr/lib/squid/basic_ncsa_auth {folder}/passwords"
+    (folder / "squid.conf").write_text(
+        f"http_port 127.0.0.1:{port}\npid_filename none\naccess_log none\ncache deny all\n"
+        "cache_log /dev/null\ncoredump_dir none\nnetdb_filename none\npinger_enable off\n"
+        "visible_hostname localhost\nshutdown_lifetime 0 seconds\n"
+        f"auth_param basic program {helper}\nauth_param basic children 1 startup=1\n"
+        "acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n"
+    )
+    return "-N", "-f", folder / "squid.conf"
+
+
 @contextlib.contextmanager
-def tinyproxy(folder: Path) -> Iterator[int]:
-    with reserved_port() as port:
-        file = folder / "tinyproxy.conf"
-        file.write_text(
-            f"Port {port}\nListen 127.0.0.1\nTimeout 30\nMaxClients 10\nAllow 127.0.0.1\n"
-            "BasicAuth user secret\nDisableViaHeader Yes\n"
-        )
-        with spawned("tinyproxy", "-d", "-c", file):
+def proxy_with_password(name: str) -> Iterator[int]:
+    """The port of a private HTTP proxy that knows one user."""
+    user = "proxy" if name == "squid" else None  # it refuses to be root
+    with tempfile.TemporaryDirectory(prefix="culvert-proxy-") as made, reserved_port() as port:
+        folder = Path(made)
+        folder.chmod(0o755)
+        write = {"squid": write_squid, "tinyproxy": write_tinyproxy}[name]
+        with spawned(name, *write(folder, port), user=user) as process:
             while not is_listening(("127.0.0.1", port)):
-                pass
+                assert process.poll() is None, process.communicate()[0].decode()
             yield port
 
 
-def test_a_proxy_connects_whoever_it_knows(pki: Pki, web: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["squid", "tinyproxy"])
+def test_a_proxy_connects_whoever_it_knows(pki: Pki, web: int, tmp_path: Path, name: str) -> None:
     server = f"cert = {pki.server.both}\nconnect = 127.0.0.1:{web}"
     client = believes(pki) + "protocol = connect\nprotocolHost = 127.0.0.1:{server}\n"
     login = "protocolUsername = user\nprotocolPassword = "
-    with tinyproxy(tmp_path) as port:
+    with proxy_with_password(name) as port:
         end = f"\nconnect = 127.0.0.1:{port}"
         texts = {
             "server": server,
@@ -215,8 +240,8 @@ def test_a_proxy_connects_whoever_it_knows(pki: Pki, web: int, tmp_path: Path) -
         }
         with sections(tmp_path / "culvert", texts) as culvert:
             assert fetch(culvert.port["known"]) == HELLO
-            for name in ("wrong", "nobody"):
-                assert fetch(culvert.port[name]) == b""
+            for section in ("wrong", "nobody"):
+                assert fetch(culvert.port[section]) == b""
             culvert.proxy.wait_line(r"CONNECT request rejected.*: HTTP/1\.. 40[17]", count=2)
             assert base64.b64encode(b"user:secret").decode() not in culvert.proxy.output
 

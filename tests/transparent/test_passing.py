@@ -192,9 +192,7 @@ def test_a_socks_server_is_asked_for_what_the_client_meant(
     assert (host, reached) == (to_backend, target)
 
 
-def test_a_socks_server_is_not_asked_for_the_service_itself(
-    hosts: Network, pki: Pki, tmp_path: Path
-) -> None:
+def test_a_socks_server_is_not_asked_for_the_service_itself(hosts: Network, pki: Pki, tmp_path: Path) -> None:
     with proxy(hosts, pki, tmp_path, asking(pki, 4)) as made:
         with pytest.raises(ConnectionResetError):
             heard(hosts, ADDRESSES[4][1], PORT)

@@ -208,7 +208,7 @@ def write_squid(folder: Path, port: int) -> Sequence[str | Path]:
         f"auth_param basic program {helper}\nauth_param basic children 1 startup=1\n"
         "acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n"
     )
-    return "-N", "-f", folder / "squid.conf"
+    return "-N", "-n", f"culvert{port}", "-f", folder / "squid.conf"
 
 
 @contextlib.contextmanager
@@ -222,7 +222,11 @@ def proxy_with_password(name: str) -> Iterator[int]:
         with spawned(name, *write(folder, port), user=user) as process:
             while not is_listening(("127.0.0.1", port)):
                 assert process.poll() is None, process.communicate()[0].decode()
-            yield port
+            try:
+                yield port
+            finally:
+                process.terminate()  # squid takes its shared memory with it
+                process.wait(SECONDS)
 
 
 @pytest.mark.parametrize("name", ["squid", "tinyproxy"])
@@ -244,6 +248,21 @@ def test_a_proxy_connects_whoever_it_knows(pki: Pki, web: int, tmp_path: Path, n
                 assert fetch(culvert.port[section]) == b""
             culvert.proxy.wait_line(r"CONNECT request rejected.*: HTTP/1\.. 40[17]", count=2)
             assert base64.b64encode(b"user:secret").decode() not in culvert.proxy.output
+
+
+def test_a_destination_where_nobody_is_ends_a_tunnel_that_was_granted(pki: Pki, tmp_path: Path) -> None:
+    """The answer comes before TLS, and the destination is dialled after it."""
+    server = f"protocol = connect\ncert = {pki.server.both}\nconnect = 127.0.0.1:9\nsocksAllow = 127.0.0.1\n"
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    with sections(tmp_path, {"server": server}) as culvert, reserved_port() as nobody:
+        with socket.create_connection(("127.0.0.1", culvert.port["server"]), SECONDS) as sock:
+            sock.sendall(f"CONNECT 127.0.0.1:{nobody} HTTP/1.1\r\n\r\n".encode())
+            answer = b"HTTP/1.0 200 OK\r\n\r\n"
+            assert sock.recv(len(answer), socket.MSG_WAITALL) == answer
+            tls = context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
+            with tls, pytest.raises((ConnectionResetError, ssl.SSLEOFError)):
+                tls.recv(1)
+        culvert.proxy.wait_line(rf"s_connect: connect 127\.0\.0\.1:{nobody}: Connection refused")
 
 
 class NtlmProxy(threading.Thread):

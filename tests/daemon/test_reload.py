@@ -109,7 +109,7 @@ def test_the_number_of_workers_changes(pki: Pki, echo: Echo, tmp_path: Path, cou
 def test_an_own_certificate_that_ends_soon_is_told_at_the_start_and_at_every_reload(
     pki: Pki, echo: Echo, tmp_path: Path
 ) -> None:
-    ending = pki.issue("ending", days=(-10, 3))
+    ending = pki.issue("ending", days=(-10, 2.5))
     text = configuration(pki, echo.port).replace(str(pki.server.both), str(ending.both))
     with culvert(text, tmp_path) as proxy:
         line = r"LOG4\[ui\]: .*cert: the certificate of .*CN=ending expires in 2 days"

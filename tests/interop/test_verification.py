@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,15 +118,15 @@ def by_gnutls_cli(cast: Cast, peer: Identity | None, place: Address) -> bytes:
 
 
 def read_all(place: Address) -> bytes:
-    """What a service says until it ends; nothing after a reset."""
-    with socket.create_connection(place, SECONDS) as sock:
-        said = b""
-        try:
-            while data := sock.recv(4096):
-                said += data
-        except ConnectionResetError:
-            return b""
+    """What a service says until it ends; nothing after a reset, which may come as soon as the connection is
+    there.
+    """
+    said = b""
+    with suppress(ConnectionResetError), socket.create_connection(place, SECONDS) as sock:
+        while data := sock.recv(4096):
+            said += data
         return said
+    return b""
 
 
 CLIENTS: dict[str, Callable[[Cast, Identity | None, Address], bytes]] = {

@@ -9,8 +9,19 @@ import pytest
 
 from culvert.config import load_text
 from culvert.daemon.restart import FIXED, say_what_waits
-from tests.daemon.scene import ask_once, configuration, culvert, echoing, reload, rewrite
+from tests.daemon.scene import (
+    ask_once,
+    configuration,
+    connect,
+    culvert,
+    echoing,
+    reload,
+    rewrite,
+    workers,
+)
+from tests.interop.beside import until
 from tests.pki import Pki
+from tests.proxies.running import Proxy
 
 SECTION = "[web]\nclient = yes\naccept = 127.0.0.1:1\nconnect = 127.0.0.1:2\n"
 CHANGES = {
@@ -69,3 +80,68 @@ def test_a_reload_keeps_the_pid_file_and_says_that_a_restart_is_needed(pki: Pki,
             proxy.process.send_signal(signal.SIGTERM)
             assert proxy.process.wait(15) == 0
         assert not (tmp_path / "first").exists()
+
+
+@pytest.mark.integration
+def test_all_other_options_of_the_daemon_change_at_a_reload(pki: Pki, tmp_path: Path) -> None:
+    (tmp_path / "seed").write_bytes(bytes(100))
+    section = f"""\
+[env]
+accept = 127.0.0.1:@PORT@
+cert = {pki.server.both}
+exec = /bin/sh
+execArgs = sh -c 'echo $COLOUR; exec cat'
+"""
+    first = f"""\
+foreground = yes
+syslog = no
+debug = debug
+workers = 1
+output = {tmp_path}/first.log
+readyFile = {tmp_path}/first.ready
+setEnv = COLOUR=red
+"""
+    second = f"""\
+foreground = quiet
+syslog = no
+debug = info
+workers = 2
+output = {tmp_path}/second.log
+log = overwrite
+readyFile = {tmp_path}/second.ready
+setEnv = COLOUR=green
+provider = legacy
+fips = no
+RNDfile = {tmp_path}/seed
+RNDbytes = 17
+RNDoverwrite = no
+watch = yes
+quarantine = yes
+exitWhenIdle = 1
+"""
+    (tmp_path / "second.log").write_text("an older line\n")
+    with culvert(first + section, tmp_path) as proxy:
+        assert _colour(pki, proxy) == b"red\n"
+        rewrite(proxy, second + section)
+        proxy.process.send_signal(signal.SIGHUP)
+        log = tmp_path / "second.log"
+        until(lambda: "Accepting new connections" in log.read_text(), "no reload")
+        assert not (tmp_path / "first.ready").exists()
+        assert (tmp_path / "second.ready").exists()
+        with connect(pki, proxy.address) as tunnel:
+            assert tunnel.recv(100) == b"green\n"
+            assert len(workers(proxy)) >= 2
+        proxy.process.wait(15)  # for it is idle
+        said = log.read_text()
+    assert "an older line" not in said
+    assert "No connection for 1 seconds: terminating" in said
+    assert "LOG6" in said
+    assert "LOG7" not in said
+    assert "Terminat" not in proxy.output  # standard error is quiet
+    assert f"Snagged 17 random bytes from {tmp_path}/seed" in proxy.output + said
+    assert "needs a restart" not in proxy.output + said
+
+
+def _colour(pki: Pki, proxy: Proxy) -> bytes:
+    with connect(pki, proxy.address) as tunnel:
+        return tunnel.recv(100)

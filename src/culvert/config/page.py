@@ -55,7 +55,7 @@ def page() -> str:
     parts += [
         _chapter(title, _fields(topic, GLOBAL)) for topic, title in _TITLES.items() if _is_global(topic)
     ]
-    parts += [_chapter("In any part", (process.INCLUDE,)), "## Options of services\n"]
+    parts += [_chapter("In any part", (process.INCLUDE,)), _reloads(), "## Options of services\n"]
     parts += [
         _chapter(title, _fields(topic, SERVICE)) for topic, title in _TITLES.items() if not _is_global(topic)
     ]
@@ -90,8 +90,7 @@ def _facts(option: Option) -> Iterator[str]:
         yield f"- {_MERGES[option.merge]}"
     if option.mode:
         yield f"- Has an effect in {option.mode} sections only."
-    limit = f", but {option.reload_limit}" if option.reload_limit else ""
-    yield f"- Since {option.since}. Reload: {'yes' if option.reloadable else 'no'}{limit}."
+    yield f"- Since {option.since}. Reload: {'yes' if option.reloadable else 'no'}{_but(option)}."
     if option.daemon_only:
         yield "- For the daemon only: refused where a program embeds Culvert."
     if option.obsolete:
@@ -104,6 +103,20 @@ def _accepted(option: Option) -> str:
     values = [option.kind.render(each) for each in (option.default, *option.neutral)]
     shown = [f"`{each}`" for each in values if each]
     return f" Accepted: {', '.join(shown)}." if shown else ""
+
+
+def _reloads() -> str:
+    """Every option of the daemon; those of services all change."""
+    lines = ["### What a reload changes\n", "| Option | Changes at SIGHUP |", "| --- | --- |"]
+    for each in GLOBAL:
+        if each.available:
+            fixed = "no, a change is refused" if each.act else "no, a changed line is told in the log"
+            lines.append(f"| {each.name} | {f'yes{_but(each)}' if each.reloadable else fixed} |")
+    return "\n".join(lines) + "\n\nOptions of services change without exception.\n"
+
+
+def _but(option: Option) -> str:
+    return f", but {option.reload_limit}" if option.reload_limit else ""
 
 
 def _socket_names() -> str:

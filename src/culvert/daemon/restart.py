@@ -9,8 +9,11 @@ from typing import Final
 from culvert.config.model import GLOBAL, GLOBAL_NAMES, GlobalOptions
 from culvert.observe.log import NOTICE
 
-FIXED: Final = (GLOBAL_NAMES["foreground"], *(each for each in GLOBAL if not each.reloadable))
-"""The options of the daemon of which a start alone obeys some value."""
+FIXED: Final = (
+    GLOBAL_NAMES["foreground"],
+    *(each for each in GLOBAL if not each.reloadable and not each.act),
+)
+"""Options of the daemon of which a start alone obeys some value; acts that come late are refused."""
 
 
 def say_what_waits(

@@ -207,7 +207,7 @@ class Library:
         (),
         "Load an engine of OpenSSL by its id; auto: all that work here.",
         merge=Merge.JOIN,
-        reload_limit="only for engines that are added behind the others",
+        reload_limit="only by adding engines; any other change is refused",
         act=True,
     )
     engine_ctrl: tuple[str, ...] = option(
@@ -216,7 +216,7 @@ class Library:
         (),
         "A command for the last engine, CMD[:ARG]; INIT starts it.",
         merge=Merge.JOIN,
-        reload_limit="only for engines that are added behind the others",
+        reload_limit="only by adding engines; any other change is refused",
         act=True,
         secret=True,
     )
@@ -227,7 +227,7 @@ class Library:
         "What the last engine is used for wherever nothing else is said.",
         merge=Merge.JOIN,
         since="5.00",
-        reload_limit="no change of it is made: it is refused",
+        reloadable=False,
         act=True,
     )
     provider: tuple[str, ...] = option(

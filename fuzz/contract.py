@@ -14,8 +14,9 @@ from culvert.negotiate.failures import NegotiationFailed
 from culvert.negotiate.registry import Begin, hooks
 from culvert.negotiate.steps import Host, Peer
 from culvert.observe.log import TEXT_BYTES
+from culvert.tunnel.proxied import Proxies
 from tests.negotiate.conversing import Conversation, converse
-from tests.negotiate.scripts import GOOD, Good
+from tests.negotiate.scripts import GOOD, HEADERS, Good
 
 MARK = b"\x1e"
 BUDGET = 65_536
@@ -24,7 +25,7 @@ MOST_SENT = 40 * BUDGET
 
 @dataclass(frozen=True)
 class Target:
-    """One script of one protocol in one mode."""
+    """One script of one protocol in one mode; `header` is what proxyFrom expects in front of any of them."""
 
     protocol: str
     client: bool
@@ -36,6 +37,8 @@ class Target:
 
     def begin(self) -> Begin:
         """What starts the script."""
+        if self.hook == "header":
+            return Proxies.hear
         found: Begin | None = getattr(hooks(self.protocol, client=self.client), self.hook)
         assert found is not None
         return found
@@ -43,11 +46,16 @@ class Target:
     def good(self) -> list[Good]:
         """Its good conversations."""
         key = (self.protocol, self.client, self.hook)
-        return [each for each in GOOD if (each.protocol, each.client, each.hook) == key]
+        return [each for each in (*GOOD, *HEADERS) if (each.protocol, each.client, each.hook) == key]
+
+    def settings(self) -> list[Good]:
+        """One of them for each that differs in what the script is told or may learn."""
+        return list({(id(each.terms), id(each.facts)): each for each in self.good()}.values())
 
 
 def _targets() -> Mapping[str, Target]:
-    found = {}
+    header = Target("proxyfrom", False, "header")
+    found = {header.name: header}
     for name, protocol in PROTOCOLS.items():
         for client in (True, False):
             side = protocol.side(client=client)
@@ -71,7 +79,7 @@ def check(target: Target, data: bytes) -> None:
     said, how = data[:-1], data[-1] if data else 0
     near, _, far = said.partition(MARK)
     speaks, size = bool(how & 0x80), how & 0x7F
-    for good in target.good():
+    for good in target.settings():
         first = _held(target, good, near, far, 0, speaks)
         if size:  # how octets are dealt out makes no difference
             assert _held(target, good, near, far, size, speaks) == first

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from culvert.negotiate.mysql_packets import Packet
+from culvert.negotiate.proxy_header import SIGNATURE
 from culvert.negotiate.registry import Terms
 from culvert.negotiate.steps import Fact
 from tests.negotiate.conversing import FACTS
@@ -294,3 +295,18 @@ GOOD = (
     Good("xmpp-server", True, "middle", far=XMPP_SERVER, heard_far=XMPP_HEARD_BY_SERVER % b"server"),
     Good("xmpp-server", False, "early", near=XMPP_CLIENT, heard_near=XMPP_HEARD_BY_CLIENT % b"server"),
 )  # fmt: skip
+
+HEADERS = tuple(
+    Good("proxyfrom", False, "header", near=near + HELLO)
+    for near in (
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 1000 443\r\n",
+        b"PROXY UNKNOWN\r\n",
+        SIGNATURE + bytes.fromhex("2111 0013 c0000201 c0000202 03e8 01bb 01 0004 68747470"),
+        SIGNATURE
+        + bytes.fromhex("2121 0024 20010db8000000000000000000000001 20010db8000000000000000000000002")
+        + bytes.fromhex("03e8 01bb"),
+        SIGNATURE + bytes.fromhex("2000 0000"),
+    )
+)
+"""What the trusted peers of a section with `proxyFrom` begin with; no protocol has it."""

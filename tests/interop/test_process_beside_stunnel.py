@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -365,3 +366,52 @@ def test_syslog_has_level_facility_and_name(kind: Kind, pki: Pki, echo: Echo, tm
     assert re.match(rf"{priority}{stamp} named(\[\d+\])?: LOG5\[0\]: Connection closed: 5 byte", heard[-1]), (
         heard
     )
+
+
+# Sockets that somebody else has opened
+
+AS_ACTIVATED = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@both
+def test_a_socket_of_systemd_is_used_whatever_its_address_and_kept_at_a_reload(
+    kind: Kind, pki: Pki, echo: Echo, tmp_path: Path
+) -> None:
+    need(kind)
+    top = f"foreground = quiet\npid =\noutput = {tmp_path}/log\ndebug = info"
+    file = tmp_path / "c.conf"
+    file.write_text(text(pki, echo.port, top, "127.0.0.1:1"))
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        place, number = given.getsockname(), given.fileno()
+        with subprocess.Popen(
+            [sys.executable, "-c", AS_ACTIVATED, str(number), *kind.command(file)],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(number,),
+            env=environment(),
+        ) as process:
+            try:
+                ask_once(pki, place)
+                logged(tmp_path / "log", r"LOG6.*Systemd socket activation: 1 descriptors received")
+                process.send_signal(signal.SIGHUP)
+                logged(tmp_path / "log", "Configuration successful", 2)
+                ask_once(pki, place)
+            finally:
+                process.terminate()
+                assert process.wait(PATIENCE) == 0
+
+
+@both
+def test_the_size_of_a_stack_is_accepted(kind: Kind, pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    """Culvert has no threads to give it to, and says so."""
+    need(kind)
+    top = f"foreground = quiet\npid =\noutput = {tmp_path}/log\nstack = 131072"
+    with running(kind, text(pki, echo.port, top), tmp_path) as proxy:
+        ask_once(pki, proxy.address)
+        if kind is Kind.CULVERT:
+            logged(tmp_path / "log", "stack: it has no effect: connections are not threads")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon.scene import PATIENCE, context
 from tests.pki import Pki
-from tests.proxies.running import Kind, Proxy, need_program, running
+from tests.proxies.running import Kind, Proxy, need, need_program, running
 from tests.transparent.namespaces import ADDRESSES, ELSEWHERE, Network, network
 
 pytestmark = [
@@ -64,6 +64,11 @@ def rules(hosts: Network, family: int, rule: str) -> None:
     hosts.run("proxy", text)
 
 
+NAMES = ("DNAT", "REDIRECT", "TPROXY")
+KINDS = (Kind.CULVERT, Kind.STUNNEL)
+both = pytest.mark.parametrize("kind", KINDS, ids=[kind.value for kind in KINDS])
+
+
 @contextmanager
 def with_rule(hosts: Network, family: int, rule: str) -> Iterator[None]:
     rules(hosts, family, rule)
@@ -108,9 +113,11 @@ def backend(hosts: Network, host: str, address: str) -> Iterator[None]:
 
 
 @contextmanager
-def proxy(hosts: Network, pki: Pki, folder: Path, section: str) -> Iterator[Proxy]:
-    text = f"foreground = yes\nsyslog = no\ndebug = debug\nworkers = 1\n[web]\ncert = {pki.server.both}\n"
-    with hosts.inside("proxy"), running(Kind.CULVERT, text + section, folder, listens=()) as made:
+def proxy(hosts: Network, pki: Pki, folder: Path, section: str, kind: Kind = Kind.CULVERT) -> Iterator[Proxy]:
+    need(kind)
+    workers = "workers = 1\n" if kind is Kind.CULVERT else "pid =\n"
+    text = f"foreground = yes\nsyslog = no\ndebug = debug\n{workers}[web]\ncert = {pki.server.both}\n"
+    with hosts.inside("proxy"), running(kind, text + section, folder, listens=()) as made:
         made.wait_line("Accepting new connections")
         yield made
 
@@ -129,11 +136,14 @@ def ask(hosts: Network, pki: Pki, address: str, port: int) -> tuple[str, int, st
     return host, int(its_port), target, own
 
 
+@both
 @pytest.mark.parametrize("family", [4, 6])
-def test_the_backend_sees_the_client(hosts: Network, pki: Pki, tmp_path: Path, family: int) -> None:
+def test_the_backend_sees_the_client(
+    hosts: Network, pki: Pki, tmp_path: Path, family: int, kind: Kind
+) -> None:
     client, near, _, target = ADDRESSES[family]
     section = f"accept = {near}:{PORT}\nconnect = {target}:{TARGET}\ntransparent = yes\n"
-    with backend(hosts, "backend", target), proxy(hosts, pki, tmp_path, section) as made:
+    with backend(hosts, "backend", target), proxy(hosts, pki, tmp_path, section, kind) as made:
         host, port, reached, own = ask(hosts, pki, near, PORT)
         assert (host, reached) == (client, target)
         assert port == own
@@ -141,9 +151,19 @@ def test_the_backend_sees_the_client(hosts: Network, pki: Pki, tmp_path: Path, f
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("rule", [DNAT, REDIRECT, TPROXY], ids=["DNAT", "REDIRECT", "TPROXY"])
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (Kind.CULVERT, DNAT),
+        (Kind.CULVERT, REDIRECT),
+        (Kind.CULVERT, TPROXY),
+        (Kind.STUNNEL, DNAT),
+        (Kind.STUNNEL, REDIRECT),  # its listening sockets do not take what TPROXY leads to them
+    ],
+    ids=[f"{kind}-{rule}" for kind, rules in (("culvert", 3), ("stunnel", 2)) for rule in NAMES[:rules]],
+)
 def test_the_client_reaches_where_it_meant_to_go(
-    hosts: Network, pki: Pki, tmp_path: Path, family: int, rule: str
+    hosts: Network, pki: Pki, tmp_path: Path, family: int, rule: str, kind: Kind
 ) -> None:
     _, _, to_backend, target = ADDRESSES[family]
     own = "0.0.0.0" if family == 4 else "::"
@@ -151,7 +171,7 @@ def test_the_client_reaches_where_it_meant_to_go(
     with (
         with_rule(hosts, family, rule),
         backend(hosts, "backend", target),
-        proxy(hosts, pki, tmp_path, section),
+        proxy(hosts, pki, tmp_path, section, kind),
     ):
         host, _, reached, _ = ask(hosts, pki, target, TARGET)
     assert (host, reached) == (to_backend, target)

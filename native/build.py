@@ -33,6 +33,7 @@ SOURCES = (
     "timers.c",
     "tickets.c",
     "home.c",
+    "age.c",
 )
 
 # In the order in which their types are needed.
@@ -87,7 +88,7 @@ def _builder() -> FFI:
         "\n".join([*preamble, version, *custom]),
         sources=[str(base / name) for name in SOURCES],
         include_dirs=[str(base)],
-        depends=[str(base / "engine.h"), str(base / "tickets.h")],
+        depends=[str(base / name) for name in ("engine.h", "tickets.h", "home.h", "age.h")],
         libraries=["ssl", "crypto"],
         extra_compile_args=compile_flags,
         extra_link_args=link_flags,

@@ -32,6 +32,7 @@ INCLUDES = """
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include "age.h"
 """
 
 TYPES = """
@@ -161,6 +162,7 @@ void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int);
 
 SSL *culvert_session_new(SSL_CTX *, int);
 void culvert_ask_python_about_sessions(SSL_CTX *, int);
+int age_note(SSL *, SSL_SESSION *);
 int culvert_recheck_tickets(SSL_CTX *, int, int);
 int culvert_token(SSL *, unsigned char *);
 int culvert_session_is_current(SSL_SESSION *);
@@ -219,7 +221,17 @@ static int session_made(SSL *ssl, SSL_SESSION *session)
 {
     if (SSL_is_server(ssl) && stateless(SSL_get_options(ssl), session))
         return 0;
+    age_keep(ssl, session);
     return culvert_on_session_made(ssl, session);
+}
+
+static SSL_SESSION *session_wanted(SSL *ssl, const unsigned char *id, int size, int *copy)
+{
+    SSL_SESSION *found = culvert_on_session_wanted(ssl, id, size, copy);
+    if (!found || age_note(ssl, found))
+        return found;
+    SSL_SESSION_free(found);
+    return NULL;
 }
 
 /* OpenSSL calls this whenever an established connection is freed without a close_notify of ours. */
@@ -241,7 +253,7 @@ static void culvert_ask_python_about_sessions(SSL_CTX *context, int server)
     SSL_CTX_sess_set_new_cb(context, session_made);
     SSL_CTX_sess_set_remove_cb(context, server ? session_spoilt : client_session_spoilt);
     if (server)
-        SSL_CTX_sess_set_get_cb(context, culvert_on_session_wanted);
+        SSL_CTX_sess_set_get_cb(context, session_wanted);
 }
 
 /* A session is renewed each time it is used; it must not outlive its peer's certificate. */
@@ -321,7 +333,7 @@ static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
     (void)name, (void)name_size, (void)unused;
     if (!opened)
         ERR_clear_error(); /* to SSL_get_error(3) a strange ticket is a failure of the handshake */
-    if (!opened || !passed || !culvert_session_is_current(session))
+    if (!opened || !passed || !culvert_session_is_current(session) || !age_note(ssl, session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
@@ -329,6 +341,7 @@ static SSL_TICKET_RETURN ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
 static int ticket_closing(SSL *ssl, void *unused)
 {
     (void)unused;
+    age_keep(ssl, SSL_get_session(ssl));
     return !(duties_of(ssl) & NAMED) || name_session(SSL_get_session(ssl));
 }
 

@@ -18,6 +18,7 @@ static const int TLSEXT_TYPE_server_name;
 FUNCTIONS = """
 int SSL_use_cert_and_key(SSL *, X509 *, EVP_PKEY *, CULVERT_X509S *, int);
 int SSL_set_session_id_context(SSL *, const unsigned char *, unsigned int);
+int SSL_set_num_tickets(SSL *, size_t);
 SSL_CTX *home_of(SSL *);
 int culvert_watch_names(SSL_CTX *);
 int culvert_switch(SSL *, SSL_CTX *, const char *);

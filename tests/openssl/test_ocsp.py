@@ -65,6 +65,10 @@ BAD: dict[str, tuple[Callable[[Pki], bytes], str]] = {
         lambda pki: answer(pki.server, pki.root, days=(-2, -1)),
         "OCSP_check_validity: status expired",
     ),
+    "of an unknown end, and old": (
+        lambda pki: answer(pki.server, pki.root, days=(-1.1, None)),
+        "OCSP_check_validity: status too old",
+    ),
     "not yet": (lambda pki: answer(pki.server, pki.root, days=(1, 2)), "OCSP_check_validity: status not yet"),
     "of another": (lambda pki: answer(pki.client, pki.root), "about other certificates"),
     "of a stranger": (

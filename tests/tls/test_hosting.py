@@ -297,6 +297,24 @@ def test_a_name_may_resume_nothing(pki: Pki, version: str) -> None:
         part(*ends)
 
 
+@each_version
+def test_a_name_resumes_nothing_where_the_accepting_service_does_not(pki: Pki, version: str) -> None:
+    """That one keeps the sessions and opens the tickets, with the checks of both."""
+    site = Site(server(pki, session_resume=False), hosted(pki, "a.example"))
+    context = python_client(pki, version=VERSIONS[version])
+    context.check_hostname = False
+    first, far = Theirs(context, name="a.example"), site.end()
+    shake(first, far)
+    saved = first.object.session
+    assert saved is not None
+    assert not saved.has_ticket
+    part(first, far)
+    again, far = Theirs(context, name="a.example", session=saved), site.end()
+    shake(again, far)
+    assert not far.session.resumed
+    part(again, far)
+
+
 def test_two_services_of_one_name_are_two(pki: Pki) -> None:
     site = Site(server(pki), hosted(pki, "x", sni=("server:a.example",)))
     other = Site(server(pki), hosted(pki, "x", sni=("server:b.example",)))

@@ -266,10 +266,7 @@ def culvert_on_session_wanted(ssl: Any, key: Any, size: int, copy: Any) -> Any:
     home, context = home_of(ssl), _context_of(lib.SSL_get_SSL_CTX(ssl))
     if home is None:
         return ffi.NULL
-    found = home.find_server_session(bytes(ffi.buffer(key, size)), context.redirects)
-    if context.judged and found != ffi.NULL:
-        _session_of(ssl).offered(found)
-    return found
+    return home.find_server_session(bytes(ffi.buffer(key, size)), context.redirects)
 
 
 @ffi.def_extern(onerror=_failed)  # type: ignore[untyped-decorator]

@@ -63,6 +63,7 @@ class Context:
         self._memory: SessionMemory | None = None
         self.redirects = False
         self.names_sessions = False
+        self.resumes = False
         self.groups = ""
         self.verifies_silently = False
         self._watched = not server
@@ -279,6 +280,7 @@ class Context:
 
         No ticket is opened of a peer whose certificate has expired, or that has not passed where that counts.
         """
+        self.resumes = True
         mode = lib.SSL_SESS_CACHE_SERVER | lib.SSL_SESS_CACHE_NO_INTERNAL
         lib.SSL_CTX_set_session_cache_mode(self._ctx, mode)
         self.recheck_tickets()

@@ -18,6 +18,10 @@ from culvert.openssl.certificates import Certificate, stack_of
 ANSWER_MAX: Final = 64 * 1024
 """Octets of an answer; a usual one has 300 to 3000."""
 
+ENDLESS_MAX: Final = 24 * 3600
+"""Seconds after thisUpdate for which an answer without nextUpdate is believed: whoever hands it out could
+keep it for ever.  (RFC 5019, 4, would have it refused at once.)"""
+
 FLAGS: Final[dict[str, int]] = {
     "NOINTERN": lib.OCSP_NOINTERN,
     "NOSIGS": lib.OCSP_NOSIGS,
@@ -164,7 +168,8 @@ class Question:
         moments = [ffi.new("ASN1_GENERALIZEDTIME **") for _ in range(3)]
         status = lib.OCSP_single_get0_status(single, reason, *moments)
         revoked, this_update, next_update = (moment[0] for moment in moments)
-        if not lib.OCSP_check_validity(this_update, next_update, leeway, -1):
+        oldest = -1 if next_update != ffi.NULL else ENDLESS_MAX
+        if not lib.OCSP_check_validity(this_update, next_update, leeway, oldest):
             raise BadAnswer("OCSP_check_validity", "; ".join(take_reasons()))
         return Answer(
             _STATUS.get(status, Status.UNKNOWN),

@@ -111,7 +111,6 @@ class Session:
         "__weakref__",
         "_accepted",
         "_held",
-        "_judged_at",
         "_ssl",
         "_taken",
         "by_key",
@@ -131,7 +130,6 @@ class Session:
         self.offers = False  # a client's earlier session
         self._accepted = False
         self._held: tuple[tuple[Context, SavedSession], ...] = ()
-        self._judged_at = 0
         self.context = context
         self.server = server
         self.report = report
@@ -160,10 +158,9 @@ class Session:
         begin()
         ssl = self._live()
         check(lib.SSL_set_session(ssl, saved._session), "resume a session")
+        check(lib.age_note(ssl, saved._session), "note the age of a session")
         mark_saved(saved._session, destination_of(ssl))
         self.offers = True
-        if self.context.judged:
-            self.offered(saved._session)
 
     # -- where peers are judged after the handshake (Context.await_verdict) --
 
@@ -174,17 +171,11 @@ class Session:
         for context, saved in held:
             context.keep_session(self._live(), saved._session, self.context.redirects)
 
-    def offered(self, pointer: Any) -> None:
-        """An SSL_SESSION may be resumed in this connection: note when its peer was judged."""
-        self._judged_at = int(lib.SSL_SESSION_get_time(pointer))
-
     def admits(self, context: Context, pointer: Any) -> bool:
         """Whether a new SSL_SESSION of ``context`` may be kept now; accept() keeps what has to wait.
 
-        One that renews another is as old as that: who resumes again and again is judged again in the end.
+        (One that renews another is as old as that, native/age.c: its peer is judged again in the end.)
         """
-        if self._judged_at and lib.SSL_session_reused(self._ssl):
-            lib.SSL_SESSION_set_time(pointer, self._judged_at)
         if not self._accepted:
             self._held = (*self._held, (context, SavedSession(pointer)))
         return self._accepted

@@ -59,8 +59,11 @@ class Switch:
         check(lib.culvert_switch(ssl, self.context._ctx, wanted), "switch to another service")
         if home.ask is not None:  # other machines know ids only where the home does without tickets
             lib.SSL_set_options(ssl, home.options & OPTIONS["NO_TICKET"])
+        if not home.resumes:  # where sessions are kept, and tickets opened and sealed
+            lib.SSL_set_options(ssl, OPTIONS["NO_TICKET"])
+            lib.SSL_set_num_tickets(ssl, 0)
         session.context = self.context
-        name = self._session_context or os.urandom(32)
+        name = (self._session_context if home.resumes else None) or os.urandom(32)
         check(lib.SSL_set_session_id_context(ssl, name, len(name)), "name the session context")
         self._present(ssl)
         if self.tells_keys:

@@ -14,6 +14,8 @@ def test_every_place_is_named_as_the_file_names_it() -> None:
     places = Places.of(service)
     assert places.trusted == "CAfile a.pem or CApath certs or CAstore file:x"
     assert places.lists == "CRLfile l.pem"
+    with_pin = Places.of(Service(name="s", ca_store="pkcs11:token=t?pin-value=4711"))
+    assert with_pin.trusted == "CAstore pkcs11:token=t?pin-value=***"
     assert Places.of(Service(name="s")).trusted == "what is trusted, for there is no CAfile"
 
 

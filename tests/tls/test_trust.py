@@ -26,6 +26,15 @@ def test_a_file_of_authorities_that_is_missing_is_refused() -> None:
     assert text == "tunnel.conf:5: CAfile: cannot read /nowhere/ca.pem: No such file or directory"
 
 
+@pytest.mark.parametrize("option", ["ca_store", "cert"])
+def test_a_pin_in_a_uri_is_in_no_message(option: str) -> None:
+    """OpenSSL takes a URI that nobody can load for the name of a file, and tells it in full."""
+    uri = "strange:object=x?pin-value=4711"
+    said = refusal(**{option: uri if option == "ca_store" else (uri,)})
+    assert "pin-value=***" in said
+    assert "4711" not in said
+
+
 def test_a_file_without_authorities_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     assert "CAfile: No trusted certificates found" in refusal(

@@ -14,6 +14,7 @@ from culvert.config.model import Service
 from culvert.openssl._callbacks import Finding
 from culvert.openssl._lib import lib
 from culvert.openssl.certificates import ISSUER_UNKNOWN, SELF_SIGNED
+from culvert.tls.sources import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Places:
         trusted = (("CAfile", service.ca_file), ("CApath", service.ca_path), ("CAstore", service.ca_store))
         lists = (("CRLfile", service.crl_file), ("CRLpath", service.crl_path))
         return cls(
-            _listed(trusted) or "what is trusted, for there is no CAfile",
+            shown(_listed(trusted)) or "what is trusted, for there is no CAfile",
             _listed(lists) or "the revocation lists",
             "a TLS server" if service.client else "a TLS client",
         )

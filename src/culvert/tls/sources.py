@@ -150,7 +150,7 @@ class _Loaded:
         raise NotImplementedError
 
     def _because(self, error: TlsError) -> str:
-        return error.reason or error.doing
+        return shown(error.reason or error.doing)  # OpenSSL's words may have the whole URI in them
 
     def _read(self, faults: Faults, attribute: str, what: str) -> Contents | None:
         if self._contents is None and not self._failed:

@@ -114,12 +114,14 @@ def _from_folder(faults: Faults) -> tuple[Certificate, ...]:
 def _from_store(faults: Faults, uri: str) -> tuple[Certificate, ...]:
     found: list[Certificate] = []
     before = len(faults.errors)
-    with faults.about("ca_store", f"cannot read {uri}"):
+    try:
         found, unread = certificates_at(uri)
         for reason in unread:
-            faults.warn("ca_store", f"cannot read {reason}")
+            faults.warn("ca_store", shown(f"cannot read {reason}"))
+    except TlsError as error:  # OpenSSL's words may have the whole URI in them
+        faults.refuse("ca_store", shown(f"cannot read {uri}: {error.reason or error.doing}"))
     if not found and len(faults.errors) == before:
-        faults.refuse("ca_store", f"No trusted certificates found: {uri} has no certificate")
+        faults.refuse("ca_store", f"No trusted certificates found: {shown(uri)} has no certificate")
     return tuple(found)
 
 

@@ -109,13 +109,13 @@ class Named:
         self._selector.register(listener, selectors.EVENT_READ, "unix")
         self._waker, self._wake = socket.socketpair()
         self._selector.register(self._waker, selectors.EVENT_READ)
-        self._idle = len(self._selector.get_map())
+        self._open = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def wait_idle(self) -> None:
         """Until every connection has been closed: sockets of this process are counted after each test."""
-        until(lambda: len(self._selector.get_map()) <= self._idle, "a connection stays open")
+        until(lambda: self._open == 0, "a connection stays open")
 
     def close(self) -> None:
         self._wake.close()
@@ -134,11 +134,13 @@ class Named:
                     return
                 if key.data:
                     accepted, peer = sock.accept()
+                    self._open += 1
                     accepted.sendall(f"{key.data} {peer[0] if peer else '-'}\n".encode())
                     self._selector.register(accepted, selectors.EVENT_READ)
                 else:
                     self._selector.unregister(sock)
                     sock.close()
+                    self._open -= 1
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.scene import Echo, ask_once, echoing, gone
+from tests.daemon.scene import Echo, ask, ask_once, connect, echoing, gone
 from tests.interop.beside import PATIENCE, both, logged, until
 from tests.pki import Pki
 from tests.proxies import Kind, Proxy, need, running
@@ -41,6 +41,12 @@ DIFFERENT: dict[str, dict[Kind, object]] = {
     "groups with setuid alone": {Kind.STUNNEL: "kept", Kind.CULVERT: ""},
     # A pid file that the running daemon did not write is not its own to remove.
     "at the end, of a changed pid": {Kind.STUNNEL: "second", Kind.CULVERT: "first"},
+    # Whoever restarts the daemon need not break what its clients are in the middle of.
+    "a tunnel at work, after TERM": {Kind.STUNNEL: "is cut", Kind.CULVERT: "finishes"},
+    # The first daemon could not be found by its file any more.
+    "a second daemon with the pid file of the first": {Kind.STUNNEL: 0, Kind.CULVERT: 1},
+    # A reload that fails changes nothing.
+    "the old port, when the new one is in use": {Kind.STUNNEL: False, Kind.CULVERT: True},
 }
 
 
@@ -101,6 +107,7 @@ def background(
 ) -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
     """Call it, wait until it listens at the pid file's time, and end it by the number in the file."""
     need(kind)
+    folder.mkdir(exist_ok=True)
     file = folder / "c.conf"
     file.write_text(body)
     command = kind.command(file)
@@ -415,3 +422,73 @@ def test_the_size_of_a_stack_is_accepted(kind: Kind, pki: Pki, echo: Echo, tmp_p
         ask_once(pki, proxy.address)
         if kind is Kind.CULVERT:
             logged(tmp_path / "log", "stack: it has no effect: connections are not threads")
+
+
+# Where the two differ in what becomes of others
+
+
+@both
+def test_a_tunnel_at_work_when_the_end_is_asked_for(kind: Kind, pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    need(kind)
+    top = f"foreground = quiet\npid =\noutput = {tmp_path}/log"
+    with (
+        running(kind, text(pki, echo.port, top), tmp_path) as proxy,
+        connect(pki, proxy.address) as tunnel,
+    ):
+        ask(tunnel)
+        proxy.process.send_signal(signal.SIGTERM)
+        logged(tmp_path / "log", r"LOG5\[ui\]: Terminated")
+        until(lambda: not is_listening(proxy.address), "it listens still")
+        try:
+            for _ in range(1000):
+                ask(tunnel)
+            seen = "finishes"
+        except (OSError, AssertionError):
+            seen = "is cut"
+    assert seen == DIFFERENT["a tunnel at work, after TERM"][kind]
+
+
+@both
+def test_a_second_daemon_with_the_same_pid_file(kind: Kind, pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    need(kind)
+    first = text(pki, echo.port, f"foreground = quiet\npid = {tmp_path}/pid")
+    with running(kind, first, tmp_path / "first") as proxy, reserved_port() as port:
+        until((tmp_path / "pid").exists, "no pid file")
+        body = text(pki, echo.port, f"pid = {tmp_path}/pid", f"127.0.0.1:{port}")
+        try:
+            with background(kind, body, tmp_path / "second") as (done, _):
+                ask_once(pki, proxy.address)
+        finally:
+            if done.returncode == 0:
+                until(
+                    lambda: _number(tmp_path / "pid") not in (0, proxy.process.pid), "no pid file of its own"
+                )
+                second = _number(tmp_path / "pid")
+                os.kill(second, signal.SIGTERM)
+                assert gone(second)
+        assert done.returncode == DIFFERENT["a second daemon with the pid file of the first"][kind]
+
+
+def _number(pid_file: Path) -> int:
+    """What stands in it; 0 while it is being replaced."""
+    text = pid_file.read_text() if pid_file.exists() else ""
+    return int(text) if text.endswith("\n") else 0
+
+
+@both
+def test_a_reload_to_a_port_that_is_in_use(kind: Kind, pki: Pki, echo: Echo, tmp_path: Path) -> None:
+    need(kind)
+    top = f"foreground = quiet\npid =\noutput = {tmp_path}/log"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as busy,
+        running(kind, text(pki, echo.port, top), tmp_path) as proxy,
+    ):
+        ask_once(pki, proxy.address)
+        rewrite(proxy, text(pki, echo.port, top, f"127.0.0.1:{busy.getsockname()[1]}"))
+        proxy.process.send_signal(signal.SIGHUP)
+        logged(tmp_path / "log", r"Binding service \[web\] to 127\.0\.0\.1:\d+: Address already in use")
+        logged(tmp_path / "log", r"Binding service \[web\] failed")
+        serves = is_listening(proxy.address)
+        assert serves is DIFFERENT["the old port, when the new one is in use"][kind]
+        if serves:
+            ask_once(pki, proxy.address)

@@ -130,6 +130,15 @@ static void refuse_renegotiation(const SSL *ssl, int where, int alert) {
         tunnel->tell(ssl, where, alert);
 }
 
+/* The callback that was there before is called from ours.  A server name may have brought the option along. */
+static void watch_renegotiation(struct tunnel *tunnel) {
+    if (tunnel->refuse_renegotiation || !(SSL_get_options(tunnel->ssl) & SSL_OP_NO_RENEGOTIATION))
+        return;
+    tunnel->refuse_renegotiation = 1;
+    tunnel->tell = SSL_get_info_callback(tunnel->ssl);
+    SSL_set_info_callback(tunnel->ssl, refuse_renegotiation);
+}
+
 static void handshake_phase(struct tunnel *tunnel, uint32_t timeout) {
     tunnel->phase = PHASE_HANDSHAKE;
     tunnel->moved_at = tunnel->engine->now;
@@ -151,11 +160,7 @@ int tunnel_handshake(struct tunnel *tunnel, int side, SSL *ssl, uint32_t timeout
     BIO_set_data(bio, tunnel);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
-    if (SSL_get_options(ssl) & SSL_OP_NO_RENEGOTIATION) {
-        tunnel->refuse_renegotiation = 1;
-        tunnel->tell = SSL_get_info_callback(ssl);
-        SSL_set_info_callback(ssl, refuse_renegotiation);
-    }
+    watch_renegotiation(tunnel);
     tunnel->started_at = engine->now;
     handshake_phase(tunnel, timeout);
     if (watch_register(engine, &tunnel->side[side], EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET) < 0)
@@ -184,8 +189,10 @@ void handshake_step(struct tunnel *tunnel) {
     cause = handshake_cause(tunnel, result);
     if (cause != CAUSE_CLEAN)
         tunnel_decide(tunnel, DECIDED_HANDSHAKE, cause, tunnel->side[tunnel->secure].error);
-    else if (result == 1)
+    else if (result == 1) {
+        watch_renegotiation(tunnel);
         tunnel_done(tunnel, DECIDED_HANDSHAKE);
+    }
 }
 
 /* Go on with a handshake that ended its last step with CAUSE_ASKED; `timeout` as before. */

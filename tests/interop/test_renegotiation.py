@@ -27,6 +27,14 @@ cert = {cert}
 options = ALLOW_CLIENT_RENEGOTIATION
 renegotiation = {allowed}
 """
+NAMED = """
+[named]
+sni = tunnel:named.example
+connect = 127.0.0.1:{port}
+cert = {cert}
+options = ALLOW_CLIENT_RENEGOTIATION
+renegotiation = no
+"""
 
 
 @pytest.fixture
@@ -38,13 +46,14 @@ def backend() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def renegotiating(
-    backend: socket.socket, pki: Pki, folder: Path, allowed: str, debug: str = "notice"
+    backend: socket.socket, pki: Pki, folder: Path, allowed: str, debug: str = "notice", text: str = TEXT
 ) -> Iterator[tuple[Proxy, socket.socket, subprocess.Popen[bytes]]]:
     """Culvert, the far end of a connection, and s_client at its near end, told to renegotiate."""
-    text = TEXT.format(port=backend.getsockname()[1], cert=pki.server.both, allowed=allowed, debug=debug)
+    text = text.format(port=backend.getsockname()[1], cert=pki.server.both, allowed=allowed, debug=debug)
     pipe = subprocess.PIPE
     with running(Kind.CULVERT, text, folder) as proxy:
         words = [need_program("openssl"), "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-tls1_2"]
+        words += ["-servername", "named.example"]
         with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as peer:
             near, _ = backend.accept()
             with near:
@@ -63,6 +72,16 @@ def test_a_renegotiation_that_is_refused_ends_the_connection(
     backend: socket.socket, pki: Pki, tmp_path: Path
 ) -> None:
     with renegotiating(backend, pki, tmp_path, "no") as (proxy, near, peer):
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        proxy.wait_line("Aborting due to renegotiation request")
+        peer.communicate(timeout=SECONDS)
+
+
+def test_a_service_that_is_reached_by_its_name_refuses_by_itself(
+    backend: socket.socket, pki: Pki, tmp_path: Path
+) -> None:
+    with renegotiating(backend, pki, tmp_path, "yes", text=TEXT + NAMED) as (proxy, near, peer):
         with pytest.raises(ConnectionResetError):
             near.recv(1)
         proxy.wait_line("Aborting due to renegotiation request")

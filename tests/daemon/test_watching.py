@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from culvert.daemon.watching import directories
+from culvert.config.model import Configuration, Service
+from culvert.daemon.watching import directories, look
 from tests.daemon.scene import (
     PATIENCE,
     Echo,
@@ -57,6 +58,28 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert str(tmp_path) in directories(str(tmp_path / "a"))
+
+
+def test_a_link_that_leads_nowhere_does_not_hide_what_else_changes_in_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "0a1b2c3d.0").symlink_to("gone.pem")
+    service = Service(name="here", ca_path=str(tmp_path))
+    before = look(Configuration(services=(service,)))
+    (tmp_path / "4e5f6a7b.0").touch()
+    assert look(Configuration(services=(service,))) != before
+
+
+def test_a_link_that_is_replaced_while_it_is_looked_at_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tls.crt").symlink_to("gone.pem")
+    read = os.readlink
+
+    def vanish(path: str) -> str:
+        (tmp_path / "tls.crt").unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(os, "readlink", vanish)
+    assert str(tmp_path) in directories(str(tmp_path / "tls.crt"))
 
 
 def shown(proxy: Proxy) -> bytes:

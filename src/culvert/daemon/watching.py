@@ -64,10 +64,18 @@ def _facts(path: str) -> object:
             return os.path.realpath(path), _identity(os.stat(path))
         with os.scandir(path) as entries:
             some = itertools.islice(entries, _MOST_ENTRIES)
-            found = sorted((entry.name, _identity(entry.stat())) for entry in some)
+            found = sorted((entry.name, _identity_of(entry.path)) for entry in some)
         return os.path.realpath(path), tuple(found)
     except OSError as error:
         return error.errno
+
+
+def _identity_of(path: str) -> tuple[int, ...]:
+    """Of an entry in a directory; a link that leads nowhere does not hide the others."""
+    try:
+        return _identity(os.stat(path))
+    except OSError:
+        return ()
 
 
 def _identity(facts: os.stat_result) -> tuple[int, ...]:
@@ -86,9 +94,9 @@ def directories(path: str) -> set[str]:
             here = os.path.dirname(here) if name == ".." else here
             continue
         full = os.path.join(here, name)
-        if os.path.islink(full):
+        target = _target(full)
+        if target is not None:
             found.add(here)
-            target = os.readlink(full)
             here = "/" if target.startswith("/") else here
             left.extendleft(reversed(target.split("/")))
             continue
@@ -96,6 +104,14 @@ def directories(path: str) -> set[str]:
             found.add(here)
         here = full
     return found | {here} if os.path.isdir(here) else found
+
+
+def _target(path: str) -> str | None:
+    """Where a link leads; None for what is no link, or is gone by now."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
 
 
 class Watch:

@@ -44,7 +44,13 @@ class NearProgram:
             self.ended()
             return
         carrier = self._route.begin(started.descriptor, started.family, terminal=started.terminal)
-        self._children.add(started, self._log.write, lambda: carrier.expect_end(Side.ACCEPTED))
+        try:
+            self._children.add(started, self._log.write, lambda: carrier.expect_end(Side.ACCEPTED))
+        except SystemRefusal as refusal:
+            self._log.write(ERR, str(refusal))
+            carrier.close()
+            self.ended()
+            return
         self._live(carrier)
 
     def ended(self) -> None:

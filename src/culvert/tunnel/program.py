@@ -71,6 +71,7 @@ class Program:
 
     def start(self, environment: Mapping[str, str], say: Say) -> Started:
         """Run it.  Raises SystemRefusal when it cannot be started."""
+        _bury_orphans()
         try:
             started = self._on_terminal(environment, say) if self.terminal else self._on_sockets(environment)
         except OSError as error:
@@ -160,11 +161,19 @@ class Children:
     def add(self, started: Started, say: Say, ended: Callable[[], None]) -> None:
         """Take away this child when it ends, log what became of it, and call `ended` if it had a terminal.
 
-        Its children may keep the terminal open, though they have lost it.
+        Its children may keep the terminal open, though they have lost it.  Raises SystemRefusal where no
+        descriptor is left to wait with.
         """
-        handle = os.pidfd_open(started.pid)
-        self._waiting[started.pid] = handle
         told = ended if started.terminal else None
+        try:
+            handle = os.pidfd_open(started.pid)
+        except ProcessLookupError:  # it has ended, and SIGCHLD is ignored
+            self._tell(started.pid, say, told)
+            return
+        except OSError as error:
+            _orphans.add(started.pid)
+            raise SystemRefusal.of(f"Cannot wait for child process {started.pid}", error) from error
+        self._waiting[started.pid] = handle
         asyncio.get_running_loop().add_reader(handle, self._ended, started.pid, say, told)
 
     def close(self) -> None:
@@ -172,13 +181,39 @@ class Children:
         for handle in self._waiting.values():
             asyncio.get_running_loop().remove_reader(handle)
             os.close(handle)
+        _orphans.update(self._waiting)
         self._waiting.clear()
+        _bury_orphans()
 
     def _ended(self, pid: int, say: Say, told: Callable[[], None] | None) -> None:
         handle = self._waiting.pop(pid)
         asyncio.get_running_loop().remove_reader(handle)
         os.close(handle)
-        _, status = os.waitpid(pid, os.WNOHANG)
-        say(INFO, f"Child process {pid} {fate(status)}")
+        self._tell(pid, say, told)
+
+    @staticmethod
+    def _tell(pid: int, say: Say, told: Callable[[], None] | None) -> None:
+        try:
+            _, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # the program that embeds the tunnel waits for all children, or ignores them
+            say(INFO, f"Child process {pid} finished")
+        else:
+            say(INFO, f"Child process {pid} {fate(status)}")
         if told is not None:
             told()
+
+
+_orphans: Final[set[int]] = set()
+"""Children that nobody waits for any more.  A worker ends soon and leaves them to init; a program that
+embeds tunnels goes on, and takes away those that have ended whenever it starts or leaves another.
+"""
+
+
+def _bury_orphans() -> None:
+    for pid in tuple(_orphans):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended = pid
+        if ended:
+            _orphans.discard(pid)

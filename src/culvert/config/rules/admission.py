@@ -33,15 +33,29 @@ def _owners(case: Case) -> Iterator[Complaint]:
 def _paths(case: Case) -> Iterator[Complaint]:
     """An abstract socket has no path, and whoever knows its name may connect."""
     service = case.service
-    if not service.accept or any(each.path and not each.is_abstract for each in service.accept):
+    if any(each.path and not each.is_abstract for each in service.accept):
         return
     for attribute in _BY_PATH:
         if getattr(service, attribute) is not None:
             yield attribute, "there is no Unix socket with a path among what the service accepts on"
 
 
+def _asked_before(case: Case) -> Iterator[Complaint]:
+    """The host of a client is asked when it comes, and its server name is not known yet."""
+    service = case.service
+    if service.ident is None or service.client:
+        return
+    homes = [case.earlier.get(line.partition(":")[0]) for line in service.sni]
+    for home in homes:
+        if home is not None and home.ident != service.ident:
+            reason = f"clients are asked before their server name is known: [{home.name}] has to have it"
+            yield "ident", reason
+            return
+
+
 RULES: tuple[Rule, ...] = (
     (("accept", *_BY_ADDRESS), _addresses),
     (_BY_OWNER, _owners),
     (("accept", *_BY_PATH), _paths),
+    (("client", "ident", "sni"), _asked_before),
 )

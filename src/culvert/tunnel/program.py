@@ -205,7 +205,7 @@ class Children:
 
 _orphans: Final[set[int]] = set()
 """Children that nobody waits for any more.  A worker ends soon and leaves them to init; a program that
-embeds tunnels goes on, and takes away those that have ended whenever it starts or leaves another.
+embeds tunnels goes on, and takes away those that have ended when it starts or leaves another.
 """
 
 

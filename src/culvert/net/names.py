@@ -8,6 +8,7 @@ nothing of a name there is none.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -80,9 +81,19 @@ def _seconds(name: str) -> float | None:
 
 
 def _local_names() -> frozenset[str]:
-    """The names of /etc/hosts, which DNS is not asked for."""
+    """The names of /etc/hosts, which DNS is not asked for.
+
+    It is read again when it has changed only: a loop that takes up a service asks, and where advertisements
+    are blocked by it the file is long.
+    """
     try:
-        lines = _HOSTS.read_text(errors="replace").splitlines()
+        facts = _HOSTS.stat()
+        return _names_in(_HOSTS, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
     except OSError:
         return frozenset()
+
+
+@functools.lru_cache(maxsize=1)
+def _names_in(hosts: Path, _identity: tuple[int, ...]) -> frozenset[str]:
+    lines = hosts.read_text(errors="replace").splitlines()
     return frozenset(word for line in lines for word in line.partition("#")[0].split()[1:])

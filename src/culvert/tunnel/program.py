@@ -195,7 +195,7 @@ class Children:
     def _tell(pid: int, say: Say, told: Callable[[], None] | None) -> None:
         try:
             _, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # the program that embeds the tunnel waits for all children, or ignores them
+        except ChildProcessError:  # whoever embeds the tunnel waits for all children, or ignores them
             say(INFO, f"Child process {pid} finished")
         else:
             say(INFO, f"Child process {pid} {fate(status)}")

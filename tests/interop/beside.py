@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.scene import Echo, echoing
+from tests.pki import Pki
 from tests.proxies import Kind, Proxy, need, running
-from tests.proxies.running import reserved_port
+from tests.proxies.running import SOURCES, reserved_port
 
 PATIENCE = 20.0
 KINDS = (Kind.STUNNEL, Kind.CULVERT)
@@ -72,3 +75,25 @@ def script(folder: Path, name: str, text: str) -> Path:
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)
     return file
+
+
+def web(pki: Pki, backend: int, top: str, accept: str = "127.0.0.1:@PORT@") -> str:
+    """A configuration with one section in server mode; `top` are lines of the global part."""
+    section = f"accept = {accept}\nconnect = 127.0.0.1:{backend}\ncert = {pki.server.both}"
+    return f"syslog = no\n{top}\n[web]\n{section}\n"
+
+
+def rewrite(proxy: Proxy, body: str) -> None:
+    """Put another configuration in the place of that of a running daemon."""
+    (proxy.folder / f"{proxy.kind.value}.conf").write_text(body.replace("@PORT@", str(proxy.port)))
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the sources of this checkout."""
+    return {"PYTHONPATH": str(SOURCES), **os.environ}
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    with echoing() as service:
+        yield service

@@ -102,6 +102,7 @@ long SSL_CTX_set_timeout(SSL_CTX *, long);
 int SSL_CTX_set_session_id_context(SSL_CTX *, const unsigned char *, unsigned int);
 int SSL_CTX_set_num_tickets(SSL_CTX *, size_t);
 int culvert_ciphers_include_dh(SSL_CTX *);
+int culvert_ciphers_include_anonymous(SSL_CTX *);
 const char *culvert_cipher_at(SSL_CTX *, int);
 
 SSL *SSL_new(SSL_CTX *);
@@ -400,6 +401,15 @@ static const char *culvert_cipher_at(SSL_CTX *context, int position)
     if (position < 0 || position >= sk_SSL_CIPHER_num(ciphers))
         return NULL;
     return SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, position));
+}
+
+static int culvert_ciphers_include_anonymous(SSL_CTX *context)
+{
+    STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(context);
+    for (int position = 0; position < sk_SSL_CIPHER_num(ciphers); position++)
+        if (SSL_CIPHER_get_auth_nid(sk_SSL_CIPHER_value(ciphers, position)) == NID_auth_null)
+            return 1;
+    return 0;
 }
 
 static int culvert_ciphers_include_dh(SSL_CTX *context)

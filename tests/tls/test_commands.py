@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from culvert import tls
@@ -10,7 +12,7 @@ from culvert.config.model import Service
 from culvert.errors import ConfigErrors
 from tests.openssl.memory import Ours, Theirs, failing, shake
 from tests.pki import Pki
-from tests.tls.pairs import part, python_client
+from tests.tls.pairs import Log, part, python_client
 
 
 def service(pki: Pki, *commands: str) -> Service:
@@ -66,3 +68,27 @@ def test_what_cannot_be_is_refused_at_its_own_line(pki: Pki, command: str, reaso
         tls.build(service(pki, "NumTickets:2", command, "RecordPadding:512"))
     assert str(caught.value).startswith(f"conf:6: config: {reason}")
     assert len(caught.value.errors) == 1
+
+
+@pytest.mark.parametrize("demand", [{"verify_chain": True}, {"verify_peer": True}, {"pin": True}])
+def test_no_command_brings_ciphers_without_certificates_where_one_is_demanded(
+    pki: Pki, demand: dict[str, Any]
+) -> None:
+    """A server that shows none would be believed."""
+    rules = {**demand, "pin": (pki.server.pin,)} if "pin" in demand else {**demand, "ca_file": str(pki.ca)}
+    command = ("MaxProtocol:TLSv1.2", "CipherString:ALL:aNULL:@SECLEVEL=0")
+    with pytest.raises(ConfigErrors, match=r"config: CipherString.* has ciphers without certificates"):
+        tls.build(Service(name="near", client=True, config=command, **rules))
+    assert tls.build(Service(name="near", client=True, config=command))
+
+
+@pytest.mark.parametrize("demand", [{"verify_chain": True}, {"pin": True}])
+def test_nor_do_ciphers(pki: Pki, demand: dict[str, Any]) -> None:
+    rules = {**demand, "pin": (pki.server.pin,)} if "pin" in demand else {**demand, "ca_file": str(pki.ca)}
+    anonymous: dict[str, Any] = {"ssl_version": "TLSv1.2", "ciphers": "aNULL:ALL:@SECLEVEL=0"}
+    near = tls.build(Service(name="near", client=True, **anonymous, **rules))
+    far = tls.build(Service(name="far", cert=(str(pki.server.both),), **anonymous))
+    ends = Ours(near.session("x:1", Log())), Ours(far.session())
+    shake(*ends)
+    assert ends[0].session.peer_certificate is not None
+    part(*ends)

@@ -138,6 +138,11 @@ class Context:
             names.append(ffi.string(name).decode())
         return tuple(names)
 
+    @property
+    def proves_nothing(self) -> bool:
+        """True when a cipher is on with which no server shows a certificate or has a key."""
+        return bool(lib.culvert_ciphers_include_anonymous(self._ctx))
+
     def set_groups(self, names: str) -> None:
         """Key exchange groups, best first, joined by colons."""
         begin()

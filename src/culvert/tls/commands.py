@@ -32,8 +32,11 @@ ELSEWHERE = {
 """Commands that have an option of ours, which checks what it loads; in lower case."""
 
 
-def give_commands(faults: Faults, context: Context) -> None:
-    """Carry out every line of `config`; each that OpenSSL refuses is an error at its place."""
+def give_commands(faults: Faults, context: Context, *, demands_proof: bool) -> None:
+    """Carry out every line of `config`; each that OpenSSL refuses is an error at its place.
+
+    demands_proof: so is one that brings a cipher without, with which OpenSSL would ask for no certificate.
+    """
     commands = Commands(context)
     for number, line in enumerate(faults.service.config):
         name, colon, parameter = line.partition(":")
@@ -46,6 +49,9 @@ def give_commands(faults: Faults, context: Context) -> None:
         if reason is None and context.options & OPTIONS.get("ENABLE_KTLS", 0):
             reason = f"{line} {KERNEL_TLS_REFUSED}"
             context.set_options(0, OPTIONS["ENABLE_KTLS"])
+        if reason is None and demands_proof and context.proves_nothing:
+            reason = f"{line} has ciphers without certificates (aNULL), and a certificate or key is demanded"
+            demands_proof = False  # is said once
         if reason is not None:
             faults.refuse("config", reason, number=number)
     with faults.about("config", "OpenSSL does not take these commands"):

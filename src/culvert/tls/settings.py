@@ -59,7 +59,7 @@ def apply_settings(faults: Faults, context: Context) -> None:
     if service.config:
         from culvert.tls.commands import give_commands
 
-        give_commands(faults, context)
+        give_commands(faults, context, demands_proof=_demands_proof(service))
 
 
 def _set_ciphers(service: Service, context: Context) -> None:
@@ -87,12 +87,15 @@ def _ciphers(service: Service) -> str:
     """Without ciphers that know neither certificate nor key, where one is demanded: OpenSSL would not ask for
     it.
     """
-    verified = service.verify_chain or service.verify_peer
-    demanded = verified or service.require_cert or relies_on_key(service)
     ciphers = service.ciphers
     if ciphers == DEFAULT_CIPHERS and fips_is_on():
         ciphers = FIPS_CIPHERS
-    return f"{ciphers}:!aNULL" if demanded else ciphers
+    return f"{ciphers}:!aNULL" if _demands_proof(service) else ciphers
+
+
+def _demands_proof(service: Service) -> bool:
+    verified = service.verify_chain or service.verify_peer or bool(service.pin)
+    return verified or service.require_cert or relies_on_key(service)
 
 
 def _set_switches(faults: Faults, context: Context) -> None:

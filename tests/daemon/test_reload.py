@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import ssl
 import threading
@@ -236,3 +238,19 @@ def test_two_hundred_reloads_under_load_lose_nothing_and_leak_nothing(
     assert after[2] == before[2]
     assert after[1] <= before[1] + 8  # the connections of the moment
     assert after[3] < before[3] * 1.05
+
+
+def test_a_reload_for_which_no_descriptor_is_left_to_count_with_is_refused(
+    proxy: Proxy, pki: Pki, echo: Echo
+) -> None:
+    """One is free, so that the file can be read; the memory in which far ends are counted takes two."""
+    rewrite(proxy, configuration(pki, echo.port) + "failover = leastconn\n")
+    used = sorted(int(each) for each in os.listdir(f"/proc/{proxy.process.pid}/fd"))
+    limit = next(top for top in range(1, used[-1] + 3) if top - sum(each < top for each in used) == 1)
+    before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    reload(proxy, broken=True)
+    assert "culvert.conf:10: failover: shared memory for counting: Too many open files" in proxy.output
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
+    ask_once(pki, proxy.address)
+    reload(proxy)

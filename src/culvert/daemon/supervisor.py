@@ -352,6 +352,9 @@ class Supervisor:
         except SystemRefusal as refusal:
             self._log.write(ERR, str(refusal))
             self._say_not_reloaded()
+        except Exception:  # noqa: BLE001 - a fault of ours ends this reload, and not all that is served
+            self._log.write(CRIT, "INTERNAL ERROR: " + traceback.format_exc().replace("\n", " | "))
+            self._say_not_reloaded()
         gc.unfreeze()
         gc.collect()  # contexts of OpenSSL hang on cycles
         gc.freeze()
@@ -367,7 +370,7 @@ class Supervisor:
         self._outlet.use(fresh.configuration.options, fresh.sinks)
         try:
             members = self._fork_workers(fresh)
-        except SystemRefusal:
+        except Exception:
             self._outlet.use(old.configuration.options, old.sinks)
             generation.give_up(fresh, self._pool)
             raise

@@ -64,7 +64,7 @@ def prepare(
         service,
         Networks(service.allow),
         Networks(service.deny),
-        (earlier or _new_seats(service)) if limited else None,
+        (earlier or new_seats(service, "maxConnections")) if limited else None,
         frozenset(service.allow_uid) if owned else None,
         frozenset(service.allow_gid),
         _members(service.allow_gid),
@@ -86,12 +86,14 @@ def _check_tables(service: Service) -> None:
         raise ConfigError(service.where("libwrap"), "libwrap", str(impossible))
 
 
-def _new_seats(service: Service) -> Seats:
+def new_seats(service: Service, option: str) -> Seats:
+    """Where an option of a service counts.  Raises ConfigError when there is no memory or no descriptor."""
     try:
         return Seats()
     except OSError as error:
         refusal = SystemRefusal.of("shared memory for counting", error)
-        raise ConfigError(service.where("max_connections"), "maxConnections", str(refusal)) from error
+        attribute = "failover" if option == "failover" else "max_connections"
+        raise ConfigError(service.where(attribute), option, str(refusal)) from error
 
 
 def _probe_owners(service: Service) -> None:

@@ -256,7 +256,7 @@ def _admission(service: Service, say: Say, earlier: ServicePlan | None) -> admis
 def _balance(service: Service, earlier: ServicePlan | None) -> Seats | None:
     if service.failover != "leastconn":
         return None
-    return (earlier.balance if earlier else None) or Seats()
+    return (earlier.balance if earlier else None) or admission.new_seats(service, "failover")
 
 
 def _passing(service: Service) -> Passing | None:

@@ -59,6 +59,7 @@ class Seats:
 
     def __init__(self) -> None:
         words = _FIRST_CELL + SETS * WAYS
+        self._file = -1
         self._file = os.memfd_create("culvert-seats", os.MFD_CLOEXEC)
         os.ftruncate(self._file, words * _WORD)
         self._memory = mmap.mmap(self._file, words * _WORD)
@@ -68,7 +69,8 @@ class Seats:
         self._row: int | None = None
 
     def __del__(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def occupy(self) -> None:
         """Take a row for this process; only the first call counts.

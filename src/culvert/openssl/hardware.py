@@ -84,10 +84,12 @@ def engines_that_work() -> Iterator[TokenEngine]:
     lib.culvert_engines_load()
     engine = ffi.NULL
     while (engine := lib.culvert_engine_next(engine)) != ffi.NULL:
-        found = TokenEngine(lib.culvert_engine_by_id(lib.culvert_engine_id(engine)))
+        opened = lib.culvert_engine_by_id(lib.culvert_engine_id(engine))
+        if opened == ffi.NULL:
+            continue
+        found = TokenEngine(opened)
         try:
-            if found._engine != ffi.NULL:
-                found.start()
+            found.start()
         except TlsError:
             continue
         yield found

@@ -40,5 +40,3 @@ COMPILED_NUMBER: int = lib.OPENSSL_VERSION_NUMBER
 
 OPTIONS = _options()
 """Option name without SSL_OP_ -> its bits; only what the headers know."""
-
-HAS_CERTIFICATE_COMPRESSION = "NO_TX_CERTIFICATE_COMPRESSION" in OPTIONS

@@ -15,7 +15,8 @@ _BY_PATH = ("accept_mode", "accept_owner")
 def _addresses(case: Case) -> Iterator[Complaint]:
     """Clients of a Unix socket have no address: a rule about addresses would let all of them pass."""
     service = case.service
-    if not service.accept or any(each.path is None for each in service.accept):
+    accept = [each for section in (service, *case.homes) for each in section.accept]
+    if not accept or any(each.path is None for each in accept):
         return
     for attribute in _BY_ADDRESS:
         if getattr(service, attribute):
@@ -43,18 +44,15 @@ def _paths(case: Case) -> Iterator[Complaint]:
 def _asked_before(case: Case) -> Iterator[Complaint]:
     """The host of a client is asked when it comes, and its server name is not known yet."""
     service = case.service
-    if service.ident is None or service.client:
-        return
-    homes = [case.earlier.get(line.partition(":")[0]) for line in service.sni]
-    for home in homes:
-        if home is not None and home.ident != service.ident:
+    for home in case.homes:
+        if service.ident is not None and home.ident != service.ident:
             reason = f"clients are asked before their server name is known: [{home.name}] has to have it"
             yield "ident", reason
             return
 
 
 RULES: tuple[Rule, ...] = (
-    (("accept", *_BY_ADDRESS), _addresses),
+    (("accept", "client", "sni", *_BY_ADDRESS), _addresses),
     (_BY_OWNER, _owners),
     (("accept", *_BY_PATH), _paths),
     (("client", "ident", "sni"), _asked_before),

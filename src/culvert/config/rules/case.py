@@ -21,6 +21,14 @@ class Case(NamedTuple):
     inetd: bool
     earlier: Mapping[str, Service]  # the sections before this one, by name; the first of a name
 
+    @property
+    def homes(self) -> tuple[Service, ...]:
+        """The sections that hand connections to this one by their server names, as far as there are such."""
+        if self.service.client:
+            return ()
+        found = (self.earlier.get(line.partition(":")[0]) for line in self.service.sni)
+        return tuple(home for home in found if home is not None)
+
 
 Rule = tuple[tuple[str, ...], Callable[[Case], Iterator[Complaint]]]
 """What a rule reads, and the rule; it is left out when a line of one of those attributes was wrong."""

@@ -63,13 +63,8 @@ def _host(case: Case) -> Iterator[Complaint]:
 def _in_the_middle(case: Case) -> Iterator[Complaint]:
     """mysql goes on inside TLS with what it began before the server name was known."""
     service = case.service
-    for line in () if service.client else service.sni:
-        home = case.earlier.get(line.partition(":")[0])
-        if (
-            home is not None
-            and home.protocol != service.protocol
-            and "mysql" in (home.protocol, service.protocol)
-        ):
+    for home in case.homes:
+        if home.protocol != service.protocol and "mysql" in (home.protocol, service.protocol):
             yield (
                 "protocol",
                 f"mysql begins before a server name is known: [{home.name}] has to have the same",

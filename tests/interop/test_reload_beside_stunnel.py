@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.scene import Echo, ask_once, echoing
+from tests.daemon.scene import Echo, ask, ask_once, connect, echoing
 from tests.interop.beside import both, echo, logged, rewrite, until, web
 from tests.pki import Pki
 from tests.proxies import Kind, Proxy, need, running
@@ -59,8 +59,20 @@ def test_log_files_are_appended_to_or_overwritten_and_reopened(
             ask_once(pki, proxy.address)
             logged(file, "Connection closed: 5 byte")
             assert "before" not in file.read_text()
-            proxy.process.send_signal(signal.SIGUSR2)
-            logged(file, "Active connections:|Listed 0 active connection")
+            with connect(pki, proxy.address) as tunnel:
+                ask(tunnel)
+                list_connections(proxy, file)
+
+
+def list_connections(proxy: Proxy, log: Path) -> None:
+    """Ask for it until the octets of the one tunnel are counted: stunnel does so after it has sent them."""
+    octets = r"5 byte\(s\) sent to TLS, 5 byte\(s\) sent to socket"
+    for turn in range(1, 100):
+        proxy.process.send_signal(signal.SIGUSR2)
+        logged(log, r"LOG0.*Listed \d+ active connection\(s\)", turn)
+        if re.search(rf"LOG0.*Active connection \d+: Service \[web\], {octets}\n", log.read_text()):
+            return
+    raise AssertionError(log.read_text())
 
 
 @both

@@ -42,3 +42,10 @@ def test_what_is_the_business_of_the_first_section_is_warned_of() -> None:
     told = warnings("sni = web:a.example\nsessionCacheTimeout = 5\n")
     reason = "has no effect in [one]: the section that accepts decides about it"
     assert told == [f"conf:9: sessionCacheTimeout: {reason}"]
+
+
+@pytest.mark.parametrize("slot", "alr")
+def test_only_options_of_the_dialled_socket_are_the_business_of_a_named_section(slot: str) -> None:
+    told = warnings(f"sni = web:a.example\nsocket = {slot}:SO_RCVBUF=65536\n")
+    reason = f"{slot}:SO_RCVBUF has no effect in [one]: the section that accepts decides about it"
+    assert told == ([] if slot == "r" else [f"conf:9: socket: {reason}"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from culvert.config.draft import Draft
 from culvert.config.model import Service
+from culvert.config.sockets import DEFAULTS
 from culvert.errors import ConfigWarning, printable
 
 _LONGEST = 255  # octets
@@ -38,6 +39,15 @@ def doubts_about_names(services: Sequence[Service], drafts: Sequence[Draft]) -> 
         for attribute in draft.own & _OF_THE_FIRST.keys():
             reason = f"has no effect in [{service.name}]: the section that accepts decides about it"
             yield ConfigWarning(service.where(attribute), _OF_THE_FIRST[attribute], printable(reason))
+        if "socket" in draft.own and (vain := _of_near_sockets(service)):
+            reason = f"{vain} has no effect in [{service.name}]: the section that accepts decides about it"
+            yield ConfigWarning(service.where("socket"), "socket", printable(reason))
+
+
+def _of_near_sockets(service: Service) -> str:
+    """The first of its socket options that is none of the dialled socket."""
+    vain = (each for each in service.socket if each.slot != "r" and each not in DEFAULTS)
+    return next((f"{each.slot}:{each.name}" for each in vain), "")
 
 
 def _doubt(pattern: str) -> str:

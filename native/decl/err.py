@@ -10,10 +10,8 @@ INCLUDES = """
 TYPES = """
 static const int ERR_LIB_SYS;
 static const int ERR_LIB_SSL;
-static const int ERR_LIB_PEM;
 static const int ERR_TXT_STRING;
 static const int SSL_AD_REASON_OFFSET;
-static const int PEM_R_NO_START_LINE;
 """
 
 FUNCTIONS = """
@@ -22,7 +20,6 @@ unsigned long ERR_get_error_all(const char **, int *, const char **, const char 
 unsigned long ERR_peek_error(void);
 void ERR_clear_error(void);
 void ERR_error_string_n(unsigned long, char *, size_t);
-const char *ERR_lib_error_string(unsigned long);
 const char *ERR_reason_error_string(unsigned long);
 int ERR_GET_LIB(unsigned long);
 int ERR_GET_REASON(unsigned long);

@@ -9,13 +9,6 @@ INCLUDES = """
 
 TYPES = """
 typedef ... EVP_PKEY;
-static const int EVP_PKEY_RSA;
-static const int EVP_PKEY_RSA_PSS;
-static const int EVP_PKEY_EC;
-static const int EVP_PKEY_DH;
-static const int EVP_PKEY_DSA;
-static const int EVP_PKEY_X25519;
-static const int EVP_PKEY_X448;
 """
 
 FUNCTIONS = """
@@ -24,11 +17,9 @@ int EVP_PKEY_up_ref(EVP_PKEY *);
 int EVP_PKEY_eq(const EVP_PKEY *, const EVP_PKEY *);
 int EVP_PKEY_get_bits(const EVP_PKEY *);
 int EVP_PKEY_get_security_bits(const EVP_PKEY *);
-int EVP_PKEY_get_id(const EVP_PKEY *);
 int EVP_PKEY_get_group_name(const EVP_PKEY *, char *, size_t, size_t *);
 const char *EVP_PKEY_get0_type_name(const EVP_PKEY *);
 const char *OBJ_nid2sn(int);
-const char *OBJ_nid2ln(int);
 """
 
 CUSTOM = ""

@@ -19,8 +19,6 @@ typedef ... ASN1_GENERALIZEDTIME;
 static const int OCSP_RESPONSE_STATUS_SUCCESSFUL;
 static const int V_OCSP_CERTSTATUS_GOOD;
 static const int V_OCSP_CERTSTATUS_REVOKED;
-static const int V_OCSP_CERTSTATUS_UNKNOWN;
-static const int OCSP_NOCERTS;
 static const int OCSP_NOINTERN;
 static const int OCSP_NOSIGS;
 static const int OCSP_NOCHAIN;
@@ -30,8 +28,6 @@ static const int OCSP_NOCASIGN;
 static const int OCSP_NODELEGATED;
 static const int OCSP_NOCHECKS;
 static const int OCSP_TRUSTOTHER;
-static const int OCSP_RESPID_KEY;
-static const int OCSP_NOTIME;
 static const int X509_V_FLAG_PARTIAL_CHAIN;
 """
 
@@ -50,7 +46,6 @@ int OCSP_resp_get0_signer(OCSP_BASICRESP *, X509 **, CULVERT_X509S *);
 int OCSP_single_get0_status(OCSP_SINGLERESP *, int *, ASN1_GENERALIZEDTIME **, ASN1_GENERALIZEDTIME **,
                             ASN1_GENERALIZEDTIME **);
 int OCSP_check_validity(ASN1_GENERALIZEDTIME *, ASN1_GENERALIZEDTIME *, long, long);
-const char *OCSP_cert_status_str(long);
 const char *OCSP_crl_reason_str(long);
 
 OCSP_REQUEST *culvert_ocsp_question(X509 *, X509 *, int);

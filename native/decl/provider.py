@@ -19,8 +19,6 @@ static const int culvert_has_provider_parameters;
 FUNCTIONS = """
 const char *OPENSSL_info(int);
 OSSL_PROVIDER *OSSL_PROVIDER_try_load(OSSL_LIB_CTX *, const char *, int);
-int OSSL_PROVIDER_unload(OSSL_PROVIDER *);
-int OSSL_PROVIDER_available(OSSL_LIB_CTX *, const char *);
 int EVP_default_properties_is_fips_enabled(OSSL_LIB_CTX *);
 int EVP_default_properties_enable_fips(OSSL_LIB_CTX *, int);
 int culvert_provider_parameter(OSSL_PROVIDER *, const char *, const char *);

@@ -57,7 +57,6 @@ static const int SSL_SESS_CACHE_OFF;
 static const int SSL_SESS_CACHE_CLIENT;
 static const int SSL_SESS_CACHE_SERVER;
 static const int SSL_SESS_CACHE_NO_INTERNAL;
-static const int SSL_SESS_CACHE_NO_INTERNAL_STORE;
 static const int SSL_MODE_RELEASE_BUFFERS;
 static const int SSL_MODE_ENABLE_PARTIAL_WRITE;
 static const int SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
@@ -68,7 +67,6 @@ static const int SSL_CB_LOOP;
 static const int SSL_CB_READ;
 static const int SSL_CB_ALERT;
 static const int SSL_MAX_SID_CTX_LENGTH;
-static const int SSL_MAX_SSL_SESSION_ID_LENGTH;
 """
 
 FUNCTIONS = """
@@ -112,7 +110,6 @@ void SSL_set_connect_state(SSL *);
 int SSL_is_server(const SSL *);
 void SSL_set_bio(SSL *, BIO *, BIO *);
 BIO *SSL_get_rbio(const SSL *);
-BIO *SSL_get_wbio(const SSL *);
 int SSL_do_handshake(SSL *);
 int SSL_read(SSL *, void *, int);
 int SSL_write(SSL *, const void *, int);
@@ -145,7 +142,6 @@ const char *SSL_state_string_long(const SSL *);
 const char *SSL_alert_type_string_long(int);
 const char *SSL_alert_desc_string_long(int);
 size_t SSL_get_server_random(const SSL *, unsigned char *, size_t);
-int SSL_get_peer_signature_type_nid(const SSL *, int *);
 
 void SSL_SESSION_free(SSL_SESSION *);
 int SSL_SESSION_up_ref(SSL_SESSION *);

@@ -32,11 +32,9 @@ static const int X509_V_ERR_CERT_HAS_EXPIRED;
 static const int XN_FLAG_ONELINE;
 static const int XN_FLAG_SPC_EQ;
 static const int ASN1_STRFLGS_ESC_MSB;
-static const int X509_LU_X509;
 """
 
 FUNCTIONS = """
-X509 *d2i_X509(X509 **, const unsigned char **, long);
 int i2d_X509(const X509 *, unsigned char **);
 int i2d_X509_NAME(const X509_NAME *, unsigned char **);
 void X509_free(X509 *);

@@ -43,11 +43,11 @@ def test_warnings_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_errors_end_with_2_and_warnings_are_told_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = _file(tmp_path, f"colour = green\n{CLIENT}verifypeers = yes\n")
+    path = _file(tmp_path, f"colour = green\n{CLIENT}cypher = HIGH\n")
     assert check.run([path]) == 2
     assert capsys.readouterr().out.splitlines() == [
         f"{path}:1: error: colour: there is no option of this name",
-        f'{path}:6: error: verifypeers: there is no option of this name (did you mean "verifyPeer"?)',
+        f'{path}:6: error: cypher: there is no option of this name (did you mean "ciphers"?)',
         f"{path}:2: warning: Service [out] needs authentication to prevent MITM attacks",
         f"{path}: 2 errors, 1 warning",
     ]

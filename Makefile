@@ -73,6 +73,7 @@ deb: peers  ## build the Debian package from what is committed, into build/deb
 
 .PHONY: bench
 bench: peers dev  ## measure the CPU and memory of culvert and its peers
+	@$(PY) -m compileall -q src/culvert  # as an installed program has it, whatever PYTHONDONTWRITEBYTECODE says
 	@$(PY) -m bench $(BENCH)
 
 # Inputs and seconds for each script; 0 is no limit.  What breaks the contract is kept in build/fuzz.

@@ -7,6 +7,7 @@ of a file that is there; the id of a certificate or key of the section's engine;
 
 from __future__ import annotations
 
+import abc
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -138,7 +139,7 @@ class PemSource:
         return [block for block in self._blocks if block.is_parameters]
 
 
-class _Loaded:
+class _Loaded(abc.ABC):
     """What is read as a whole, once, when it is first asked for."""
 
     def __init__(self, name: str) -> None:
@@ -146,8 +147,9 @@ class _Loaded:
         self._contents: Contents | None = None
         self._failed = False
 
+    @abc.abstractmethod
     def _load(self) -> Contents:
-        raise NotImplementedError
+        """Read it.  Raises TlsError, OSError."""
 
     def _because(self, error: TlsError) -> str:
         return shown(error.reason or error.doing)  # OpenSSL's words may have the whole URI in them

@@ -137,6 +137,14 @@ def _unread(service: Service, own: frozenset[str]) -> Iterator[Advice]:
             yield attribute, f"{_spelling(attribute)} has no effect {beside} in [{service.name}]"
 
 
+def _far_end_of_a_program(service: Service, own: frozenset[str]) -> Iterator[Advice]:
+    """With a program for a far end nothing is dialled, unless a peer is redirected."""
+    if service.exec is None or service.connect or service.redirect:
+        return
+    for attribute in sorted(own & {"delay", "failover", "local", "timeout_connect"}):
+        yield attribute, f"{_spelling(attribute)} has no effect with exec in [{service.name}]"
+
+
 def _owner_of_nothing(service: Service, own: frozenset[str]) -> Iterator[Advice]:
     """In a section they only concern the path of a Unix socket."""
     if not any(each.path and not each.is_abstract for each in service.accept):
@@ -177,4 +185,5 @@ _OF_LINES: tuple[tuple[Iterable[str], Callable[[Service, frozenset[str]], Iterat
     (("client",), _without_effect),
     (("client", "protocol"), _unread),
     (("accept",), _owner_of_nothing),
+    (("exec", "connect", "redirect"), _far_end_of_a_program),
 )

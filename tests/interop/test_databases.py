@@ -63,13 +63,15 @@ def short() -> Iterator[Path]:
 
 
 def checked(command: Sequence[str | Path], user: str | None = None) -> None:
-    subprocess.run(
+    done = subprocess.run(
         list(map(str, command)),
-        check=True,
-        capture_output=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         timeout=SECONDS,
         **(as_user(user) if user else {}),  # type: ignore[call-overload]
     )
+    assert done.returncode == 0, done.stdout.decode(errors="replace")
 
 
 def copied(pki: Pki, folder: Path, user: str) -> tuple[Path, Path]:

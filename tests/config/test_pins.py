@@ -32,6 +32,13 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_a_digest_may_begin_with_a_slash_of_its_own(slashes: str) -> None:
+    digest = base64.b64encode(b"\xff\xff" + bytes(30)).decode()
+    assert digest.startswith("//")
+    assert parse_pin(f"sha256{slashes}{digest}") == f"sha256/{digest}"
+
+
 @pytest.mark.parametrize(("text", "reason"), BAD)
 def test_a_pin_that_is_none_is_explained(text: str, reason: str) -> None:
     with pytest.raises(BadValue, match=reason):

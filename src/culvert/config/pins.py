@@ -8,9 +8,10 @@ import re
 
 from culvert.config.values import BadValue, Kind
 
-_PIN = re.compile(r"([A-Za-z0-9-]+)/{1,2}(.*)")  # curl writes sha256//
+_PIN = re.compile(r"([A-Za-z0-9-]+)/(.*)")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
 _OCTETS = 32
+_CHARACTERS = 44  # of 32 octets in base64
 
 HOW = (
     "openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | "
@@ -24,6 +25,8 @@ def parse_pin(text: str) -> str:
     if found is None:
         raise BadValue(f"a pin is written sha256/BASE64; what stands behind the slash comes from: {HOW}")
     algorithm, digest = found.groups()
+    if digest.startswith("/") and len(digest) != _CHARACTERS:
+        digest = digest[1:]  # curl writes sha256//; but a digest may begin with a slash of its own
     if algorithm.lower() not in ("sha256", "sha-256"):
         raise BadValue(f'a pin is a digest by sha256, not by "{algorithm}"')
     if _HEXADECIMAL.fullmatch(digest):
